@@ -1,0 +1,46 @@
+# The commands people use daily; `make` alone lists them.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SET_UP = @command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not installed." >&2; \
+	echo "  fix: install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3.12 $@" >&2; exit 1; }; \
+	$(PYTHON) bootstrap.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fmt soak set-up clean
+
+help: ## Lists these commands.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Runs a whole example task, from a fresh clone with nothing but Python.
+	$(SET_UP) runtime
+	@$(BIN)/taskmark run tasks/investment-committee-meeting.md \
+		--input ticker=SP500 --input amount=250000 --input timeHorizon=long --input riskTolerance=high
+
+test: lint ## Runs what CI runs: lint, types, import contracts, all tests, coverage.
+	@$(BIN)/python -m pytest -q -m "not soak" --cov --cov-report=term --cov-report=json:.coverage.json
+	@$(BIN)/python .ci/coverage_gate.py .coverage.json 95
+
+lint: ## Checks style, formatting, types and the direction of imports.
+	$(SET_UP) dev
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fmt: ## Formats the code and repairs what can be repaired.
+	$(SET_UP) dev
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+soak: ## Runs the tests in their full sizes; hours.
+	$(SET_UP) dev
+	@$(BIN)/python -m pytest -m soak --timeout=0
+
+set-up: ## Only makes .venv and gets the Temporal server.
+	$(SET_UP) dev
+
+clean: ## Removes what can be made again; executions in .taskmark stay.
+	@rm -rf .venv .coverage* htmlcov dist build *.egg-info
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

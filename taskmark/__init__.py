@@ -1,0 +1,1 @@
+"""Taskmark's core: the task format, the thinking and the adapters. It does not know that Temporal exists."""

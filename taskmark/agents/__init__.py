@@ -1,0 +1,1 @@
+"""Adapters behind the agent port: who answers a question."""

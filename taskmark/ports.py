@@ -1,0 +1,136 @@
+"""The narrow seams: what the engine asks of tools, agents, artifacts and the recorder."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel
+
+from taskmark.contracts import Usage
+from taskmark.records import Record
+from taskmark.task.model import Agent, Json
+
+Parameters = TypeVar("Parameters", bound=BaseModel)
+
+
+def _no_heartbeat(*_details: Any) -> None:
+    """Heartbeats go nowhere where nobody listens."""
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What a tool or agent may know about where it runs."""
+
+    root: Path
+    """What file tools may touch and where processes start."""
+    execution_id: str = ""
+    task_id: str = ""
+    phase: str = ""
+    step: str = ""
+    item: int | None = None
+    attempt: int = 1
+    idempotency_key: str = ""
+    project: str | None = None
+    trace_id: str = ""
+    worker_id: str = ""
+    timeout: float = 600.0
+    """Seconds the call may take; the caller ends it then."""
+    heartbeat: Callable[..., None] = _no_heartbeat
+    """Keeps details that a later attempt gets as `resume`. Liveness is reported without it."""
+    resume: Json = None
+    reduced: bool = False
+    refresh_credentials: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    logger: logging.Logger = field(default_factory=lambda: logging.getLogger("taskmark.step"))
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether a component can be used, and if not, why and what to do."""
+
+    healthy: bool
+    message: str = ""
+    hint: str | None = None
+
+
+class Tool(ABC, Generic[Parameters]):
+    """A tool adapter. What it raises that is not `StepFailed` counts as transient."""
+
+    name: ClassVar[str]
+    parameters: type[Parameters]
+    effects: ClassVar[bool] = True
+    """Whether a call changes anything outside."""
+    resumable: ClassVar[bool] = False
+    """Whether it goes on from its heartbeat details."""
+    timeout: ClassVar[float | None] = None
+    """Seconds; absent means the engine's default."""
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    async def execute(self, parameters: Parameters, context: StepContext) -> Json:
+        """Does the work and returns a JSON value. Cancellation must leave nothing running."""
+
+    def validate(self, arguments: Mapping[str, Json]) -> Parameters:
+        """Checks arguments against the parameters. Raises `StepFailed` naming each problem."""
+        from taskmark.tools.validation import validate_arguments
+
+        return validate_arguments(self.name, self.parameters, arguments)
+
+    def estimate_duration(self, parameters: Parameters) -> float | None:
+        """Seconds the call is expected to take, or None if it cannot be told."""
+        return None
+
+    async def health_check(self) -> Health:
+        """Whether it can be used now."""
+        return Health(healthy=True)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What an agent is asked."""
+
+    instruction: str
+    context: Mapping[str, Json]
+    """`inputs`, `phases`, `steps` as far as the step's phase reads them, and the step's own `with`."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What it says."""
+
+    output: Json
+    usage: Usage | None = None
+    files: tuple[str, ...] = ()
+
+
+class AgentProvider(Protocol):
+    """Asks agents whose `model` begins with its prefix."""
+
+    async def ask(self, agent: Agent, question: Question, context: StepContext) -> Answer:
+        """Returns the agent's answer. Cancellation must leave nothing running."""
+        ...
+
+
+class Artifacts(Protocol):
+    """Outputs too large for history, by content. Called in threads; safe to call twice."""
+
+    def save(self, content: bytes) -> str:
+        """Keeps the content and returns its SHA-256."""
+        ...
+
+    def load(self, sha256: str) -> bytes:
+        """Returns the content. Raises `KeyError` if it is not there."""
+        ...
+
+
+class Recorder(Protocol):
+    """Takes records without ever waiting for the store."""
+
+    def record(self, *records: Record) -> None:
+        """Keeps the records for writing and returns at once. Never raises."""
+        ...

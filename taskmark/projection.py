@@ -1,0 +1,172 @@
+"""Turns the final state of an execution into records: what the store must say once all is written.
+
+The keys are those of the records written as things happened, so nothing is doubled, and whatever was
+lost on the way is there again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from taskmark.contracts import (
+    ExecutionStatus,
+    FinalRecord,
+    PhaseOutcome,
+    StepCall,
+    StepDone,
+    StepOutcome,
+    StepStatus,
+)
+from taskmark.errors import Failure
+from taskmark.records import AttemptRecord, EventKind, EventRecord, ExecutionRecord, PhaseRecord, Record
+
+Provenance = Literal["live", "backfilled"]
+
+_EXECUTION: Mapping[ExecutionStatus, EventKind] = {
+    ExecutionStatus.COMPLETED: "execution_completed",
+    ExecutionStatus.COMPLETED_WITH_ERRORS: "execution_completed",
+    ExecutionStatus.FAILED: "execution_failed",
+    ExecutionStatus.TIMED_OUT: "execution_timed_out",
+    ExecutionStatus.CANCELLED: "execution_cancelled",
+}
+_PHASE: Mapping[StepStatus, EventKind] = {
+    StepStatus.COMPLETED: "phase_completed",
+    StepStatus.FAILED: "phase_failed",
+    StepStatus.SKIPPED: "phase_skipped",
+    StepStatus.CANCELLED: "phase_cancelled",
+}
+
+
+def attempt_of(
+    call: StepCall, status: StepStatus, *, worker: str | None, done: StepDone | None = None, **fields: Any
+) -> AttemptRecord:
+    """Returns the record of one attempt: what was asked of an activity, and what it returned if it did."""
+    usage = done.usage if done else None
+    return AttemptRecord(
+        execution_id=call.execution_id,
+        phase=call.phase,
+        step=call.step,
+        item=call.item,
+        attempt=call.attempt,
+        kind=call.kind,
+        name=call.name,
+        agent=call.name if call.agent is not None else None,
+        description=call.description or None,
+        status=status,
+        input=call.arguments,
+        output=done.output if done else None,
+        idempotency_key=call.idempotency_key,
+        trace_id=call.trace_id,
+        worker=worker,
+        tokens=usage.tokens if usage else None,
+        cost=usage.cost if usage else None,
+        files=done.files if done else None,
+        **fields,
+    )
+
+
+def records_of(final: FinalRecord, provenance: Provenance = "live") -> list[Record]:
+    """Returns every record that an ended execution must have."""
+    steps = [_step(final, name, step, provenance) for name, step in final.result.steps.items()]
+    phases = [_phase(final, slug, phase, provenance) for slug, phase in final.result.phases.items()]
+    return [*_events_before(final), *steps, *phases, _execution(final, provenance), _last_event(final)]
+
+
+def _execution(final: FinalRecord, provenance: Provenance) -> ExecutionRecord:
+    result = final.result
+    return ExecutionRecord(
+        execution_id=result.execution_id,
+        task_id=final.task_id,
+        task_name=final.task_name,
+        definition_sha256=final.definition_sha256,
+        task_version=final.version,
+        source_path=final.source_path,
+        project=final.project,
+        build_id=final.build_id,
+        status=result.status,
+        inputs=final.inputs,
+        outputs=result.outputs,
+        error=result.error,
+        started_at=result.started_at,
+        finished_at=result.finished_at,
+        trace_id=result.trace_id,
+        parent_id=final.parent_id,
+        cause=final.cause,
+        provenance=provenance,
+    )
+
+
+def _phase(final: FinalRecord, slug: str, phase: PhaseOutcome, provenance: Provenance) -> PhaseRecord:
+    """As with attempts: a phase that began has told of itself."""
+    return PhaseRecord(
+        execution_id=final.result.execution_id,
+        phase=slug,
+        name=phase.name,
+        status=phase.status,
+        attempt=max(phase.attempts, 1),
+        outputs=phase.outputs,
+        error=phase.error,
+        started_at=phase.started_at,
+        finished_at=phase.finished_at,
+        provenance="backfilled" if phase.attempts else provenance,
+    )
+
+
+def _step(final: FinalRecord, name: str, step: StepOutcome, provenance: Provenance) -> AttemptRecord:
+    """An attempt was told by whoever made it, and knows more: this only fills in what was lost of it."""
+    return AttemptRecord(
+        execution_id=final.result.execution_id,
+        phase=step.phase,
+        step=name,
+        attempt=step.attempts,
+        kind=step.kind or None,
+        description=step.name or None,
+        status=step.status if step.status.is_final else StepStatus.CANCELLED,
+        output=step.output,
+        error=step.error,
+        started_at=step.started_at,
+        finished_at=step.finished_at,
+        trace_id=final.result.trace_id,
+        provenance="backfilled" if step.attempts else provenance,
+    )
+
+
+def _events_before(final: FinalRecord) -> Iterator[EventRecord]:
+    result = final.result
+    if result.started_at:
+        payload = {"task": final.task_name, "cause": final.cause}
+        yield EventRecord(
+            execution_id=result.execution_id,
+            kind="execution_started",
+            at=result.started_at,
+            payload=payload,
+        )
+    for slug, phase in result.phases.items():
+        yield from _phase_events(result.execution_id, slug, phase)
+
+
+def _phase_events(execution: str, slug: str, phase: PhaseOutcome) -> Iterator[EventRecord]:
+    if phase.started_at:
+        yield EventRecord(execution_id=execution, kind="phase_started", phase=slug, at=phase.started_at)
+    kind = _PHASE.get(phase.status)
+    if kind and phase.finished_at:
+        payload = {"error": phase.error.message} if phase.error else {}
+        yield EventRecord(
+            execution_id=execution, kind=kind, phase=slug, at=phase.finished_at, payload=payload
+        )
+
+
+def _last_event(final: FinalRecord) -> EventRecord:
+    result = final.result
+    assert result.finished_at is not None
+    return ended_event(result.execution_id, result.status, result.error, result.finished_at)
+
+
+def ended_event(execution: str, status: ExecutionStatus, error: Failure | None, at: datetime) -> EventRecord:
+    """Returns the last event of an execution that has ended so; `status` is final."""
+    payload = {"status": status.value}
+    if error:
+        payload["error"] = error.message
+    return EventRecord(execution_id=execution, kind=_EXECUTION[status], at=at, payload=payload)

@@ -1,0 +1,159 @@
+"""What the history store is told, as things happen: one model per row, under deterministic keys.
+
+The merge rule, the same everywhere: a record never replaces a later state by an earlier one (a final
+status stays), a field that is absent leaves what is stored, and writing a record twice changes
+nothing. So records may come late, doubled, in any order, from several workers.
+
+Data only: this module is passed through Temporal's sandbox.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from taskmark.contracts import ExecutionStatus, StepStatus
+from taskmark.errors import Failure
+from taskmark.task.model import Json
+
+
+class Row(BaseModel):
+    """Base of every record."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class DefinitionRecord(Row):
+    """A version of a task; key: `sha256`."""
+
+    type: Literal["definition"] = "definition"
+    sha256: str
+    task_id: str
+    name: str
+    version: str = ""
+    source_path: str = ""
+    definition: dict[str, Json]
+
+
+class ExecutionRecord(Row):
+    """An execution; key: `execution_id`."""
+
+    type: Literal["execution"] = "execution"
+    execution_id: str
+    task_id: str | None = None
+    task_name: str | None = None
+    definition_sha256: str | None = None
+    task_version: str | None = None
+    source_path: str | None = None
+    project: str | None = None
+    build_id: str | None = None
+    status: ExecutionStatus
+    inputs: dict[str, Json] | None = None
+    outputs: dict[str, Json] | None = None
+    error: Failure | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    trace_id: str | None = None
+    parent_id: str | None = None
+    cause: str | None = None
+    provenance: Literal["live", "backfilled"] = "live"
+    as_of: datetime | None = None
+    """When this was so: orders states that alternate, such as running and paused. Absent, it is the
+    time of recording."""
+
+
+class PhaseRecord(Row):
+    """A phase; key: `execution_id`, `phase`."""
+
+    type: Literal["phase"] = "phase"
+    execution_id: str
+    phase: str
+    name: str | None = None
+    status: StepStatus
+    attempt: int = 1
+    outputs: dict[str, Json] | None = None
+    error: Failure | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    provenance: Literal["live", "backfilled"] = "live"
+    as_of: datetime | None = None
+    """As in `ExecutionRecord`."""
+
+
+class AttemptRecord(Row):
+    """One try of one step or item; key: `execution_id`, `phase`, `step`, `item`, `attempt`."""
+
+    type: Literal["attempt"] = "attempt"
+    execution_id: str
+    phase: str
+    step: str
+    item: int | None = None
+    attempt: int = 1
+    kind: str | None = None
+    name: str | None = None
+    """The tool, aggregate, gate or sub-task."""
+    agent: str | None = None
+    description: str | None = None
+    status: StepStatus
+    input: Json = None
+    output: Json = None
+    error: Failure | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    idempotency_key: str | None = None
+    trace_id: str | None = None
+    worker: str | None = None
+    tokens: int | None = None
+    cost: float | None = None
+    files: tuple[str, ...] | None = None
+    provenance: Literal["live", "backfilled"] = "live"
+    as_of: datetime | None = None
+    """As in `ExecutionRecord`."""
+
+
+EventKind = Literal[
+    "execution_started",
+    "execution_completed",
+    "execution_failed",
+    "execution_cancelled",
+    "execution_timed_out",
+    "execution_paused",
+    "execution_resumed",
+    "phase_started",
+    "phase_completed",
+    "phase_failed",
+    "phase_skipped",
+    "phase_cancelled",
+    "step_started",
+    "step_completed",
+    "step_failed",
+    "step_skipped",
+    "step_cancelled",
+    "waiting",
+    "decided",
+    "log",
+]
+
+
+class EventRecord(Row):
+    """Something that happened; key: every field but `at` and `payload`."""
+
+    type: Literal["event"] = "event"
+    execution_id: str
+    kind: EventKind
+    phase: str = ""
+    step: str = ""
+    item: int | None = None
+    attempt: int = 0
+    occurrence: int = 0
+    """Tells apart what happens repeatedly, such as pauses."""
+    at: datetime
+    payload: dict[str, Json] = Field(default_factory=dict)
+
+
+Record = Annotated[
+    DefinitionRecord | ExecutionRecord | PhaseRecord | AttemptRecord | EventRecord,
+    Field(discriminator="type"),
+]

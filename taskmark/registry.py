@@ -1,0 +1,335 @@
+"""What steps can use: the built-in tools, agent providers, aggregates and step kinds, and those of plugins.
+
+A plugin is a module of the user's, named in the setting `plugins`. The decorators here only mark what it
+defines; `load` imports it and collects what is marked. What is broken is kept with its reason, and hurts
+only the steps that use it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
+
+from pydantic import BaseModel
+
+from taskmark.agents.answering import FunctionProvider
+from taskmark.errors import Category, StepFailed
+from taskmark.ports import AgentProvider, StepContext, Tool
+from taskmark.task.model import BUILT_IN_KINDS, Json
+from taskmark.tools.function_tool import FunctionDetails, call_either, check_parameters, function_tool
+from taskmark.tools.sizes import capped
+from taskmark.tools.validation import did_you_mean
+
+if TYPE_CHECKING:
+    from taskmark.tools.network import NetworkPolicy
+    from taskmark.tools.processes import ProcessLimits
+
+Aggregate = Callable[[Sequence[Json], Mapping[str, Json]], Awaitable[Json]]
+"""Values and the step's `with`, to one value."""
+StepKind = Callable[[str, str, dict[str, Json], StepContext], Awaitable[Json]]
+"""Value, description and `with` of a step, and where it runs, to its output."""
+ComponentKind = Literal["tool", "aggregate", "step kind", "agent provider"]
+Defined = TypeVar("Defined", bound=Callable[..., Any])
+Found = TypeVar("Found")
+
+BUILTIN_AGGREGATES: Final = ("list", "merge", "average", "min", "max", "sum", "count", "vote", "consensus")
+_MARK: Final = "__taskmark_component__"
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Component:
+    """What a decorator notes."""
+
+    kind: ComponentKind
+    name: str
+    defined: Any
+    details: FunctionDetails | None = None
+
+
+# --- decorators -----------------------------------------------------------------------------------
+
+
+@overload
+def tool(defined: type[Tool[Any]]) -> type[Tool[Any]]: ...
+@overload
+def tool(
+    defined: str,
+    *,
+    effects: bool = True,
+    timeout: float | None = None,
+    resumable: bool = False,
+    needs: tuple[str, ...] = (),
+) -> Callable[[Defined], Defined]: ...
+def tool(defined: Any, **details: Any) -> Any:
+    """Registers a tool: on a subclass of `Tool`, or with a name on `f(parameters: Model, context)`.
+
+    `effects` says whether a call changes anything outside, `timeout` is in seconds, `resumable` whether it
+    goes on from its heartbeat, `needs` what must be there. Functions may be `async`; others run in a thread.
+    """
+    if isinstance(defined, str):
+        return lambda function: _mark("tool", defined, function, FunctionDetails(defined, **details))
+    return _mark("tool", str(getattr(defined, "name", defined.__name__)), defined)
+
+
+def aggregate(name: str) -> Callable[[Defined], Defined]:
+    """Registers an aggregate: `f(values, arguments)` returns one JSON value."""
+    return lambda function: _mark("aggregate", name, function)
+
+
+def step_kind(name: str) -> Callable[[Defined], Defined]:
+    """Registers a kind of step: `f(value, description, arguments, context)` returns the step's output."""
+    return lambda function: _mark("step kind", name, function)
+
+
+def agent_provider(prefix: str) -> Callable[[Defined], Defined]:
+    """Registers who answers for models `prefix:…`: a class with `ask`, or `f(agent, question, context)`
+    that returns an `Answer` or a JSON value."""
+    return lambda defined: _mark("agent provider", prefix, defined)
+
+
+def _mark(
+    kind: ComponentKind, name: str, defined: Defined, details: FunctionDetails | None = None
+) -> Defined:
+    """Notes what something is; whether it is valid is judged when it is loaded."""
+    setattr(defined, _MARK, Component(kind, name, defined, details))
+    return defined
+
+
+# --- the registry ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Registry:
+    """Everything that steps can name."""
+
+    tools: dict[str, Tool[Any]] = field(default_factory=dict)
+    aggregates: dict[str, Aggregate] = field(default_factory=dict)
+    """Those of plugins; built-in ones need no registry."""
+    kinds: dict[str, StepKind] = field(default_factory=dict)
+    """Those of plugins."""
+    providers: dict[str, AgentProvider] = field(default_factory=dict)
+    """By the prefix of the model."""
+    broken: dict[str, str] = field(default_factory=dict)
+    """Name of a component, or of a plugin that cannot be imported, and the reason."""
+    plugins: tuple[str, ...] = ()
+    """The modules that were to be loaded."""
+    origins: dict[tuple[ComponentKind, str], str] = field(default_factory=dict)
+    """Which module defines what."""
+
+    def tool(self, name: str) -> Tool[Any]:
+        """Returns a tool. Raises `StepFailed` (configuration) with the reason if it cannot be used."""
+        return self._find("tool", name, self.tools)
+
+    def aggregate(self, name: str) -> Aggregate:
+        """Returns a plugin's aggregate. Raises `StepFailed` (configuration)."""
+        return self._find("aggregate", name, self.aggregates)
+
+    def kind(self, name: str) -> StepKind:
+        """Returns a plugin's step kind. Raises `StepFailed` (configuration)."""
+        return self._find("step kind", name, self.kinds)
+
+    def provider(self, prefix: str) -> AgentProvider:
+        """Returns who answers for models with the prefix. Raises `StepFailed` (configuration)."""
+        return self._find("agent provider", prefix, self.providers)
+
+    def schemas(self) -> dict[str, dict[str, Json]]:
+        """Returns the JSON Schema of each tool's parameters."""
+        return {name: tool.parameters.model_json_schema() for name, tool in sorted(self.tools.items())}
+
+    def _find(self, kind: ComponentKind, name: str, known: Mapping[str, Found]) -> Found:
+        """Returns a component. Raises `StepFailed` (configuration)."""
+        if name in known:
+            return known[name]
+        if name in self.broken:
+            raise StepFailed(f"{kind} {name!r} is broken: {self.broken[name]}", Category.CONFIGURATION)
+        hints = [
+            f"plugin {plugin} is broken: {self.broken[plugin]}"
+            for plugin in self.plugins
+            if plugin in self.broken
+        ]
+        raise StepFailed(
+            f"there is no {kind} {name!r}{did_you_mean(name, known)}",
+            Category.CONFIGURATION,
+            hint="; ".join(hints) or f"known: {', '.join(sorted(known)) or 'none'}",
+        )
+
+    def add(self, component: Component, origin: str) -> None:
+        """Takes in a component. One that is invalid is noted as broken; so are all that share a name."""
+        key = (component.kind, component.name)
+        home = self._home(component.kind)
+        try:
+            _check_name(component)
+            if key in self.origins:
+                home.pop(component.name, None)
+                raise ValueError(
+                    f"{self.origins[key]} defines a {component.kind} of this name too; rename one"
+                )
+            home[component.name] = _MAKERS[component.kind](component)
+        except Exception as error:
+            self.broken[component.name] = f"{origin}: {str(error) or type(error).__name__}"
+        self.origins.setdefault(key, origin)
+
+    def _home(self, kind: ComponentKind) -> dict[str, Any]:
+        """Returns where components of a kind are kept."""
+        homes: dict[ComponentKind, dict[str, Any]] = {
+            "tool": self.tools,
+            "aggregate": self.aggregates,
+            "step kind": self.kinds,
+            "agent provider": self.providers,
+        }
+        return homes[kind]
+
+
+def load(
+    plugins: Sequence[str] = (),
+    *,
+    path: Sequence[Path] = (),
+    network: NetworkPolicy | None = None,
+    limits: ProcessLimits | None = None,
+) -> Registry:
+    """Returns what is built in and what the plugins add.
+
+    `path` is searched for the plugins' modules, after everything that is installed; processes that call
+    Python functions search it too. `network` and `limits` are for the built-in tools. Never raises for a
+    plugin: what is wrong with one is in `broken`.
+    """
+    registry = _builtin(path, network, limits)
+    registry.plugins = tuple(dict.fromkeys(plugins))
+    for place in path:
+        if str(place) not in sys.path:
+            # At the end: a file of the user's must never stand in for a module of the worker's.
+            sys.path.append(str(place))
+    importlib.invalidate_caches()
+    for name in registry.plugins:
+        try:
+            module = importlib.import_module(name)
+        except (Exception, SystemExit) as error:
+            registry.broken[name] = f"it cannot be imported: {type(error).__name__}: {error}"
+            continue
+        for component in _marked(module):
+            registry.add(component, name)
+    return registry
+
+
+def _builtin(path: Sequence[Path], network: NetworkPolicy | None, limits: ProcessLimits | None) -> Registry:
+    """Returns a registry of what needs no plugin."""
+    from taskmark.agents.commands import CommandAgents
+    from taskmark.agents.functions import FunctionAgents
+    from taskmark.tools.files import ReadFile, WriteFile
+    from taskmark.tools.functions import Python
+    from taskmark.tools.listing import ListFiles
+    from taskmark.tools.search import SearchFiles
+    from taskmark.tools.shell import Shell
+    from taskmark.tools.tables import ReadCsv
+    from taskmark.tools.web import Http
+
+    tools: tuple[Tool[Any], ...] = (
+        ReadFile(),
+        WriteFile(),
+        ListFiles(),
+        SearchFiles(),
+        ReadCsv(),
+        Shell(limits),
+        Python(paths=path, limits=limits),
+        Http(network),
+    )
+    registry = Registry(
+        tools={tool.name: tool for tool in tools},
+        providers={
+            "python": FunctionAgents(paths=path, limits=limits),
+            "command": CommandAgents(limits=limits),
+        },
+    )
+    taken: tuple[tuple[ComponentKind, tuple[str, ...]], ...] = (
+        ("tool", tuple(registry.tools)),
+        ("aggregate", BUILTIN_AGGREGATES),
+        ("step kind", tuple(sorted(BUILT_IN_KINDS))),
+        ("agent provider", tuple(registry.providers)),
+    )
+    registry.origins = {(kind, name): "taskmark" for kind, names in taken for name in names}
+    return registry
+
+
+def _marked(module: ModuleType) -> Iterator[Component]:
+    """Yields what a module, or a package it gathers from, defines; not what it imports from elsewhere."""
+    seen: set[int] = set()
+    for defined in vars(module).values():
+        component = getattr(defined, "__dict__", {}).get(_MARK)
+        if not isinstance(component, Component) or id(defined) in seen:
+            continue
+        seen.add(id(defined))
+        if f"{defined.__module__}.".startswith(f"{module.__name__}."):
+            yield component
+
+
+# --- what a component must be ---------------------------------------------------------------------
+
+
+def _check_name(component: Component) -> None:
+    """Raises `ValueError` for a name that a task file could not use."""
+    if not isinstance(component.name, str) or not _NAME.fullmatch(component.name):
+        raise ValueError(f"{component.name!r} is no name: use lower case, digits, `-` and `_`")
+
+
+def _tool(component: Component) -> Tool[Any]:
+    """Returns the tool. Raises `ValueError`, or whatever its constructor raises."""
+    if component.details is not None:
+        made = function_tool(component.defined, component.details)
+    elif isinstance(component.defined, type) and issubclass(component.defined, Tool):
+        made = component.defined()
+    else:
+        raise ValueError("@tool goes on a subclass of Tool; on a function it needs a name")
+    model = getattr(made, "parameters", None)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise ValueError("its `parameters` must be a pydantic model")
+    model.model_json_schema()
+    return made
+
+
+def _aggregate(component: Component) -> Aggregate:
+    """Returns the aggregate, whose answer is checked for its size."""
+    check_parameters(component.defined, "values", "arguments")
+
+    async def combine(values: Sequence[Json], arguments: Mapping[str, Json]) -> Json:
+        output = await call_either(component.defined, values, arguments)
+        return capped(output, source=f"aggregate {component.name}")
+
+    return combine
+
+
+def _kind(component: Component) -> StepKind:
+    """Returns the step kind, whose answer is checked for its size."""
+    check_parameters(component.defined, "value", "description", "arguments", "context")
+
+    async def execute(value: str, description: str, arguments: dict[str, Json], context: StepContext) -> Json:
+        output = await call_either(component.defined, value, description, arguments, context)
+        return capped(output, source=f"step kind {component.name}")
+
+    return execute
+
+
+def _provider(component: Component) -> AgentProvider:
+    """Returns the provider. Raises `ValueError`, or whatever its constructor raises."""
+    if not isinstance(component.defined, type):
+        check_parameters(component.defined, "agent", "question", "context")
+        return FunctionProvider(component.defined)
+    made = component.defined()
+    if not inspect.iscoroutinefunction(getattr(made, "ask", None)):
+        raise ValueError("it needs a method `async def ask(self, agent, question, context)`")
+    return made  # type: ignore[no-any-return]  # it has the protocol's one method
+
+
+_MAKERS: Final[dict[ComponentKind, Callable[[Component], Any]]] = {
+    "tool": _tool,
+    "aggregate": _aggregate,
+    "step kind": _kind,
+    "agent provider": _provider,
+}

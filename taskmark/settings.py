@@ -1,0 +1,315 @@
+"""Every setting, in one place: `TASKMARK_*` variables, then `taskmark.toml`, then defaults.
+
+`taskmark.toml` is looked for in the current directory and, inside a git repository, in the directories
+above it up to the repository's root. The directory it is found in is the project's; without a file that
+is the current directory. Relative paths in the file and relative defaults start at the project's
+directory, those in variables at the current directory, and `tasks_dir` and `agents_dir` at `root`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from taskmark.contracts import TASK_QUEUE, Limits
+from taskmark.errors import InvalidSettings
+
+FILE_NAME = "taskmark.toml"
+PREFIX = "TASKMARK_"
+TEMPORAL_DEFAULT = "localhost:7233"
+"""What Temporal's own configuration means when a profile names no address."""
+
+GIVEN_TO_STEPS = frozenset(
+    {"TASKMARK_IDEMPOTENCY_KEY", "TASKMARK_EXECUTION_ID", "TASKMARK_PROJECT_ID", "TASKMARK_WORKER_ID"}
+)
+"""Variables that processes started by steps find in their environment; they are not settings."""
+
+Names = Annotated[tuple[str, ...], NoDecode]
+Port = Annotated[int, Field(ge=1, le=65535)]
+PositiveSeconds = Annotated[float, Field(gt=0, le=86400)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+_PATHS = ("state_dir", "root", "artifacts_dir", "temporal_cli_path")
+
+
+class ProjectFile(InitSettingsSource):
+    """The values of `taskmark.toml`, with their paths made absolute.
+
+    Raises `InvalidSettings` if it is not TOML or has a key that is no setting.
+    """
+
+    def __init__(self, settings: type[BaseSettings], path: Path | None) -> None:
+        values = {} if path is None else _read_file(path, settings.model_fields)
+        super().__init__(settings, init_kwargs=values)
+
+
+class Settings(BaseSettings):
+    """What can be set. Built by `Settings()`, which raises `InvalidSettings` for a wrong value."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
+
+    # where things are
+    state_dir: Path = Field(default=Path(".taskmark"), examples=[".taskmark"])
+    """The embedded server's data, the SQLite history store, logs and artifacts."""
+    root: Path = Field(default=Path(), examples=["."])
+    """What file tools may touch and where processes start."""
+    tasks_dir: Path = Field(default=Path("tasks"), examples=["tasks"])
+    agents_dir: Path = Field(default=Path("agents"), examples=["agents"])
+    database_url: str = Field(
+        default="", repr=False, examples=["postgresql://taskmark@localhost/taskmark", "sqlite:///history.db"]
+    )
+    """Of the history store; SQLite in `state_dir` by default."""
+    artifacts: Literal["auto", "files", "database"] = Field(default="auto", examples=["auto"])
+    artifacts_dir: Path | None = Field(default=None, examples=[".taskmark/artifacts"])
+    """A folder that all workers see, if artifacts are files."""
+
+    # what runs
+    project: str | None = Field(default=None, examples=["web-shop"])
+    plugins: Names = Field(default=(), examples=["mytools,mycompany.agents"])
+    """Modules that register tools, agent providers, aggregates and step kinds."""
+    default_model: str | None = Field(default=None, examples=["command:claude -p"])
+    """Of agents that name no model."""
+    task_queue: str = Field(default=TASK_QUEUE, min_length=1, examples=[TASK_QUEUE])
+
+    # the embedded server
+    port: Port | None = Field(default=None, examples=[7233])
+    """Absent: 7233 if it is free, else any free port."""
+    ui_port: Port | None = Field(default=None, examples=[8233])
+    """Absent: 8233 if it is free, else any free port."""
+    bind: str = Field(default="127.0.0.1", examples=["127.0.0.1"])
+    """The address our own doors listen on; the embedded server, without authentication, keeps to loopback."""
+    durability: Literal["normal", "full"] = Field(default="normal", examples=["full"])
+    """`normal` survives a kill, `full` also a power cut at about two thirds of the throughput."""
+    temporal_cli_path: Path | None = Field(
+        default=None, validation_alias="temporal_cli_path", examples=["/usr/local/bin/temporal"]
+    )
+    """The `temporal` binary, from `TEMPORAL_CLI_PATH` as everywhere in Temporal's world."""
+
+    # times
+    heartbeat_seconds: PositiveSeconds = Field(default=3.0, examples=[3])
+    step_timeout_seconds: PositiveSeconds = Field(default=600.0, examples=[600])
+    workflow_task_seconds: PositiveSeconds = Field(default=5.0, examples=[5])
+    progress_seconds: PositiveSeconds = Field(default=2.0, examples=[2])
+    grace_seconds: float = Field(default=10.0, ge=0, le=3600, examples=[10])
+    """How long a worker that is told to stop lets running steps go on."""
+
+    # a worker
+    window: int = Field(default=80, ge=1, le=500, examples=[80])
+    """Steps in flight per phase when nothing else limits them."""
+    max_concurrent_activities: int = Field(default=100, ge=1, examples=[100])
+    max_concurrent_workflow_tasks: int = Field(default=100, ge=2, examples=[100])
+    tuner: Literal["fixed", "resource"] = Field(default="fixed", examples=["fixed"])
+    """`resource`: as many steps as CPU and memory allow, instead of a fixed number."""
+    target_cpu: Share = Field(default=0.9, examples=[0.9])
+    target_memory: Share = Field(default=0.8, examples=[0.8])
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", examples=["info"])
+
+    # what steps may reach
+    http_allow_hosts: Names = Field(default=(), examples=["api.example.com,*.example.org"])
+    http_allow_private: bool = Field(default=False, examples=["false"])
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _explain(error, type(self).model_fields) from error
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is fixed
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is fixed
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over variables, variables over the file."""
+        return (init_settings, env_settings, ProjectFile(settings_cls, find_file(Path.cwd())))
+
+    @field_validator("plugins", "http_allow_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part for part in (part.strip() for part in value.split(",")) if part)
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: str) -> str:
+        if not url or url.startswith("sqlite:///"):
+            return url
+        scheme, separator, rest = url.partition("://")
+        if separator and scheme in ("postgres", "postgresql", "postgresql+psycopg"):
+            return f"postgresql+psycopg://{rest}"
+        # The URL is not repeated: it may hold a password.
+        raise ValueError("the store is SQLite or PostgreSQL")
+
+    @field_validator("bind")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        from ipaddress import ip_address
+
+        return str(ip_address(value))
+
+    @model_validator(mode="after")
+    def _fill_in(self) -> Settings:
+        start = find_file(Path.cwd())
+        project = Path.cwd() if start is None else start.parent
+        # Frozen for everyone else: these values are part of building it.
+        values = self.__dict__
+        for name in ("state_dir", "root"):
+            values[name] = _absolute(values[name], Path.cwd() if name in self.model_fields_set else project)
+        for name in ("artifacts_dir", "temporal_cli_path"):
+            values[name] = values[name] and _absolute(values[name], Path.cwd())
+        for name in ("tasks_dir", "agents_dir"):
+            values[name] = _absolute(values[name], self.root)
+        values["database_url"] = self.database_url or f"sqlite:///{self.state_dir / 'taskmark.db'}"
+        return self
+
+    @property
+    def temporal_address(self) -> str | None:
+        """Address of the Temporal cluster that somebody chose, or None for the embedded server.
+
+        It is chosen by `TEMPORAL_ADDRESS`, `TEMPORAL_PROFILE` or `TEMPORAL_CONFIG_FILE`; how to connect to
+        it (TLS, API key, namespace) is for Temporal's own environment configuration to read.
+        """
+        return _chosen_cluster(os.environ)
+
+    @property
+    def uses_postgres(self) -> bool:
+        """Whether the history store is a PostgreSQL that other machines share."""
+        return self.database_url.startswith("postgresql")
+
+    @property
+    def artifact_store(self) -> Literal["files", "database"]:
+        """Where artifacts live: with PostgreSQL in the database unless a shared folder is configured."""
+        if self.artifacts != "auto":
+            return self.artifacts
+        return "database" if self.uses_postgres and self.artifacts_dir is None else "files"
+
+    @property
+    def artifacts_folder(self) -> Path:
+        """The folder of artifacts that are files."""
+        return self.artifacts_dir or self.state_dir / "artifacts"
+
+    def limits(self) -> Limits:
+        """Returns the times and sizes that are frozen into an execution at its start."""
+        return Limits(
+            heartbeat=self.heartbeat_seconds,
+            step_timeout=self.step_timeout_seconds,
+            workflow_task=self.workflow_task_seconds,
+            progress_interval=self.progress_seconds,
+            window=self.window,
+        )
+
+
+def find_file(start: Path) -> Path | None:
+    """Returns the `taskmark.toml` that counts for a directory, or None."""
+    if (start / FILE_NAME).is_file():
+        return start / FILE_NAME
+    repository = next((folder for folder in (start, *start.parents) if (folder / ".git").exists()), start)
+    folders = (folder for folder in start.parents if folder == repository or repository in folder.parents)
+    return next((folder / FILE_NAME for folder in folders if (folder / FILE_NAME).is_file()), None)
+
+
+def unknown_variables(environment: Mapping[str, str]) -> dict[str, str | None]:
+    """Returns every `TASKMARK_*` variable that is no setting, with the name that was probably meant."""
+    known = {variable(name) for name in Settings.model_fields}
+    unknown = (
+        name
+        for name in environment
+        if name.upper().startswith(PREFIX) and name.upper() not in known | GIVEN_TO_STEPS
+    )
+    return {name: next(iter(difflib.get_close_matches(name.upper(), known, 1)), None) for name in unknown}
+
+
+def variable(field: str) -> str:
+    """Returns the environment variable of a setting."""
+    return field.upper() if field == "temporal_cli_path" else f"{PREFIX}{field.upper()}"
+
+
+def _absolute(path: Path, start: Path) -> Path:
+    return Path(os.path.normpath(start / path.expanduser()))
+
+
+def _read_file(path: Path, fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"{path} is not TOML: {error}", hint="Lines look like: window = 80") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InvalidSettings(
+            f"{path} cannot be read: {reason}", hint="Make it readable or move it."
+        ) from error
+    for key in values:
+        if key not in fields:
+            raise _unknown_key(path, key, fields)
+    for name in _PATHS:
+        if isinstance(values.get(name), str):
+            values[name] = _absolute(Path(values[name]), path.parent)
+    return values
+
+
+def _unknown_key(path: Path, key: str, fields: Mapping[str, FieldInfo]) -> InvalidSettings:
+    snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).replace("-", "_").lower()
+    close = difflib.get_close_matches(snake.removeprefix(PREFIX.lower()), fields, 1)
+    hint = f"Did you mean {close[0]}?" if close else "Known settings: " + ", ".join(fields)
+    return InvalidSettings(f"{path}: {key} is not a setting.", hint=hint)
+
+
+def _explain(error: ValidationError, fields: Mapping[str, FieldInfo]) -> InvalidSettings:
+    problems: list[str] = []
+    hints: list[str] = []
+    for item in error.errors():
+        name = str(item["loc"][0])
+        examples = fields[name].examples or []
+        # The value of a database URL may hold a password.
+        shown = "" if name == "database_url" else f" is {item['input']!r}"
+        place = variable(name)
+        if place not in {key.upper() for key in os.environ} and find_file(Path.cwd()):
+            place = f"{name} in {FILE_NAME}"
+        problems.append(f"{place}{shown}: {item['msg']}")
+        hints.append(f"Set {variable(name)} to, for example, {examples[0]}")
+    return InvalidSettings("; ".join(problems), hint="; ".join(hints) + ", or leave it out.")
+
+
+def _chosen_cluster(environment: Mapping[str, str]) -> str | None:
+    if address := environment.get("TEMPORAL_ADDRESS"):
+        return address
+    profile = environment.get("TEMPORAL_PROFILE")
+    file = environment.get("TEMPORAL_CONFIG_FILE")
+    if not profile and not file:
+        return None
+    path = Path(file) if file else Path.home() / ".config" / "temporalio" / "temporal.toml"
+    return _profile_address(path, profile or "default") or TEMPORAL_DEFAULT
+
+
+def _profile_address(path: Path, profile: str) -> str | None:
+    try:
+        profiles = tomllib.loads(path.read_text(encoding="utf-8")).get("profile", {})
+    except (OSError, ValueError):
+        # Who connects reads the same file by Temporal's own rules and reports what is wrong with it.
+        return None
+    address = profiles.get(profile, {}).get("address")
+    return str(address) if address else None

@@ -1,0 +1,119 @@
+"""Outputs too large for history, kept by their SHA-256: in a folder, or in the database."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from taskmark.errors import Unreachable
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class FileArtifacts:
+    """`taskmark.ports.Artifacts` in a folder: `ab/cdef…`, each file written whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, content: bytes) -> str:
+        """Keeps the content and returns its SHA-256. Raises `Unreachable` if the folder refuses it."""
+        name = digest(content)
+        path = self._path(name)
+        try:
+            if self._read(path) != content:
+                self._write(path, content)
+        except OSError as error:
+            hint = "Free some space, or check who may write to the folder"
+            raise Unreachable(
+                f"The artifact folder {self._folder} refuses {name}: {error.strerror}", hint=hint
+            ) from error
+        return name
+
+    def load(self, sha256: str) -> bytes:
+        """Returns the content. Raises `KeyError` if it is not there, also if it was damaged since,
+        and `Unreachable` if the folder can't be read."""
+        content = None
+        if _SHA256.fullmatch(sha256):
+            try:
+                content = self._read(self._path(sha256))
+            except OSError as error:
+                raise Unreachable(f"The artifact {sha256} cannot be read: {error.strerror}") from error
+        return checked(sha256, content)
+
+    def _path(self, sha256: str) -> Path:
+        return self._folder / sha256[:2] / sha256[2:]
+
+    def _read(self, path: Path) -> bytes | None:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _write(self, path: Path, content: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                # Temporal's history refers to it from now on, and that outlives a power failure.
+                os.fsync(descriptor)
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+
+class DatabaseArtifacts:
+    """`taskmark.ports.Artifacts` in the store, for workers that share no folder."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def save(self, content: bytes) -> str:
+        """Keeps the content and returns its SHA-256. Raises `Unreachable`."""
+        from taskmark.store.engine import writing
+        from taskmark.store.tables import ArtifactContents, table
+        from taskmark.store.writing import upsert
+
+        row = {"sha256": digest(content), "size": len(content), "content": content}
+        with writing(self._engine) as connection:
+            # An upsert that replaces: should the stored content be damaged, it is whole again.
+            connection.execute(upsert(connection, table(ArtifactContents), ("sha256",)), row)
+        return str(row["sha256"])
+
+    def load(self, sha256: str) -> bytes:
+        """Returns the content. Raises `KeyError` if it is not there or damaged, and `Unreachable`."""
+        from sqlalchemy import select
+
+        from taskmark.store.engine import reading
+        from taskmark.store.tables import ArtifactContents, table
+
+        if not _SHA256.fullmatch(sha256):
+            raise KeyError(sha256)
+        artifacts = table(ArtifactContents)
+        with reading(self._engine) as connection:
+            query = select(artifacts.c.content).where(artifacts.c.sha256 == sha256)
+            return checked(sha256, connection.execute(query).scalar())
+
+
+def digest(content: bytes) -> str:
+    """Returns the name of a content."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def checked(sha256: str, content: bytes | None) -> bytes:
+    """Returns the content if it is the one of that name. Raises `KeyError` if not."""
+    if content is None or digest(content) != sha256:
+        raise KeyError(sha256)
+    return content

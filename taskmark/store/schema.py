@@ -1,0 +1,109 @@
+"""The schema's revision: made, read and brought up to date.
+
+Alembic takes most of a second to import, so it is imported only where there is something to migrate:
+a new SQLite file gets the tables as they are now and is marked as being up to date.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from taskmark.errors import InvalidSettings
+from taskmark.store.engine import make_engine, reading, writing
+from taskmark.store.tables import Stored
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+HEAD = "0001"
+"""The newest revision in `migrations/versions`."""
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+_VERSIONS = "alembic_version"
+_LOCK = 0x7461736B
+"""Advisory lock on PostgreSQL: one process at a time changes the schema."""
+
+
+def open_store(url: str) -> Engine:
+    """Returns an engine for the store at the URL, with its schema up to date.
+
+    Raises `InvalidSettings` for a URL or a revision that this version does not know, `Unreachable`.
+    """
+    engine = make_engine(url)
+    upgrade(engine)
+    return engine
+
+
+def head() -> str:
+    """Returns the newest revision that this version knows."""
+    return HEAD
+
+
+def current(engine: Engine) -> str | None:
+    """Returns the store's revision, or None if it has none yet. Raises `Unreachable`."""
+    with reading(engine) as connection:
+        return _revision(connection)
+
+
+def upgrade(engine: Engine) -> None:
+    """Brings the schema to `head()`; processes that start at the same time wait for the first.
+
+    Raises `InvalidSettings` for a revision that this version does not know, `Unreachable`.
+    """
+    if current(engine) == HEAD:
+        return
+    with writing(engine) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        _bring_up(connection)
+
+
+def _bring_up(connection: Connection) -> None:
+    if _revision(connection) == HEAD:
+        return
+    if connection.dialect.name == "sqlite" and not inspect(connection).get_table_names():
+        _create(connection)
+    else:
+        _migrate(connection)
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(_VERSIONS):
+        return None
+    found = connection.execute(text(f"SELECT version_num FROM {_VERSIONS}")).scalar()  # noqa: S608  # a constant
+    return None if found is None else str(found)
+
+
+def _create(connection: Connection) -> None:
+    Stored.metadata.create_all(connection)
+    columns = "version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"
+    connection.execute(text(f"CREATE TABLE {_VERSIONS} ({columns})"))
+    insert = text(f"INSERT INTO {_VERSIONS} VALUES (:head)")  # noqa: S608  # a constant
+    connection.execute(insert, {"head": HEAD})
+
+
+def _migrate(connection: Connection) -> None:
+    from alembic import command
+    from alembic.util import CommandError
+
+    try:
+        command.upgrade(migration_config(connection), "head")
+    except CommandError as error:
+        raise InvalidSettings(
+            f"The store has revision {_revision(connection)}, and this version knows up to {HEAD}: {error}",
+            hint="Upgrade Taskmark, or set TASKMARK_DATABASE_URL to another database",
+        ) from error
+
+
+def migration_config(connection: Connection) -> Config:
+    """Returns alembic's configuration for migrations that run on this connection."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,64 @@
+"""Reading task and agent files: bounded, decoded, contained."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from taskmark.task.codes import Code
+from taskmark.task.source_text import Findings, Place
+
+SIZE_LIMIT = 1024 * 1024
+"""Bytes of a file."""
+
+_START = Place(1, 1)
+
+
+def read_source(path: Path, findings: Findings) -> str | None:
+    """Returns the text of a file with LF line ends and without BOM; None after noting why not."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(SIZE_LIMIT + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        findings.add(Code.UNREADABLE_FILE, _START, f"this file cannot be read: {reason}")
+        return None
+    if is_too_large(len(data), findings):
+        return None
+    try:
+        return normalised(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        before = normalised(data[: error.start].decode("utf-8"))
+        place = Place(before.count("\n") + 1, len(before) - before.rfind("\n"))
+        message = f"byte 0x{data[error.start]:02x} is not UTF-8"
+        findings.add(Code.NOT_UTF8, place, message, "save the file as UTF-8")
+        return None
+
+
+def is_too_large(size: int, findings: Findings) -> bool:
+    """Whether a text of so many bytes is above the limit; notes it."""
+    if size <= SIZE_LIMIT:
+        return False
+    findings.add(
+        Code.FILE_TOO_LARGE, _START, f"this file is larger than {SIZE_LIMIT} bytes", "split the task"
+    )
+    return True
+
+
+def normalised(text: str) -> str:
+    """Returns a text with LF line ends and without byte order mark."""
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def sha256_of(text: str) -> str:
+    """Returns the SHA-256 of a normalised text, which identifies a version of a task."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def contained(root: Path, path: Path) -> Path | None:
+    """Returns the real path if it lies under the root once every link is followed, else None."""
+    try:
+        real = path.resolve()
+        return real if real.is_relative_to(root.resolve()) else None
+    except (OSError, ValueError, RuntimeError):
+        return None

@@ -1,0 +1,198 @@
+"""The metadata of a task: the YAML block or front matter at its top."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from taskmark.task import options, values
+from taskmark.task.codes import Code
+from taskmark.task.inputs import SIZED, fit
+from taskmark.task.model import InputType, Requirement
+from taskmark.task.source_text import Findings, Place, shown
+from taskmark.task.yaml_nodes import Entry, Items, Mapping, Node, Scalar, YamlSource, read_mapping
+
+_TYPES: tuple[str, ...] = get_args(InputType)
+_OTHER_NAMES = {
+    "str": "string",
+    "text": "string",
+    "int": "integer",
+    "float": "number",
+    "bool": "boolean",
+    "array": "list",
+    "dict": "object",
+    "mapping": "object",
+    "choice": "enum",
+}
+_INPUT_NAME = re.compile(r"[^\W\d][\w-]*")
+
+
+@dataclass
+class Metadata:
+    """What the metadata says."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    """Fields of the definition."""
+    places: dict[str, Place] = field(default_factory=dict)
+    """Where the value of each key stands."""
+    agents: list[Scalar] = field(default_factory=list)
+    """The default agents."""
+    readable: bool = True
+    """False if it is there and could not be read, so that nothing can be said to be missing in it."""
+    inputs_known: bool = True
+    """False if requirements could not be read, so that no input can be called unknown."""
+
+
+def _input_type(node: Scalar, findings: Findings) -> str | None:
+    text = node.text.strip()
+    if text in _TYPES:
+        return text
+    if text in ("type", "<type>") or (re.search(r"[|/]", text) and _all_types(text)):
+        message = f"`{shown(text)}` is a placeholder, not a type"
+        findings.add(Code.PLACEHOLDER, node.place(), message, f"choose one: {', '.join(_TYPES)}")
+        return None
+    meant = _OTHER_NAMES.get(text.lower())
+    hint = f"did you mean `{meant}`?" if meant else findings.guess(text.rstrip("?"), _TYPES)
+    if text.endswith("?"):
+        hint = "an input is optional with `optional: true` in its long form"
+    findings.add(Code.UNKNOWN_INPUT_TYPE, node.place(), f"there is no input type `{shown(text)}`", hint)
+    return None
+
+
+def _all_types(text: str) -> bool:
+    return all(part.strip() in _TYPES for part in re.split(r"[|/]", text))
+
+
+def _json_list(node: Node, findings: Findings) -> tuple[Any, ...] | None:
+    if isinstance(node, Items) and node.nodes:
+        return tuple(item.value for item in node.nodes)
+    findings.add(Code.WRONG_TYPE, node.place(), "expected a list of values", "such as `[low, high]`")
+    return None
+
+
+_REQUIREMENT: values.Fields = {
+    "type": ("type", values.one_of(_input_type, "an input type")),
+    "description": ("description", values.text),
+    "optional": ("optional", values.boolean),
+    "default": ("default", values.anything),
+    "min": ("min", values.number),
+    "max": ("max", values.number),
+    "values": ("values", _json_list),
+}
+
+
+def _requirement(entry: Entry, findings: Findings) -> Requirement | None:
+    name = entry.key.text
+    if not _INPUT_NAME.fullmatch(name):
+        hint = "letters, digits and `_`, beginning with a letter"
+        findings.add(Code.INVALID_NAME, entry.key.place(), f"`{shown(name)}` cannot name an input", hint)
+        return None
+    if values.is_missing(entry, findings):
+        return None
+    before = len(findings.diagnostics)
+    if isinstance(entry.node, Mapping):
+        fields = values.read_fields(entry.node, _REQUIREMENT, findings)
+        _check_fields(entry.key, entry.node, fields, findings)
+    else:
+        fields = {"type": _REQUIREMENT["type"][1](entry.node, findings)}
+        _check_enum(fields, entry.node.place(), findings)
+    if len(findings.diagnostics) > before:
+        return None
+    requirement = Requirement(name=name, **fields)
+    return _with_default(requirement, entry, findings)
+
+
+def _check_fields(key: Scalar, node: Mapping, fields: dict[str, Any], findings: Findings) -> None:
+    if node.get("type") is None:
+        message = f"`{key.text}` has no type"
+        findings.add(Code.MISSING_VALUE, key.place(), message, f"one of {', '.join(_TYPES)}")
+    kind = fields.get("type")
+    for name, allowed in (("min", kind in SIZED), ("max", kind in SIZED), ("values", kind == "enum")):
+        entry = node.get(name)
+        if entry is not None and kind is not None and not allowed:
+            findings.add(Code.MISPLACED_KEY, entry.key.place(), f"an input of type {kind} takes no `{name}`")
+    if node.get("values") is None:
+        _check_enum(fields, key.place(), findings)
+    if "min" in fields and "max" in fields and fields["min"] > fields["max"]:
+        entry = node.get("max")
+        assert entry is not None
+        findings.add(Code.INVALID_NUMBER, entry.node.place(), "`max` is below `min`")
+
+
+def _check_enum(fields: dict[str, Any], place: Place, findings: Findings) -> None:
+    if fields.get("type") == "enum":
+        hint = "write `{type: enum, values: [low, high]}`"
+        findings.add(Code.MISSING_VALUE, place, "an enum needs its values", hint)
+
+
+def _with_default(requirement: Requirement, entry: Entry, findings: Findings) -> Requirement | None:
+    if requirement.default is None:
+        return requirement
+    assert isinstance(entry.node, Mapping)
+    default = entry.node.get("default")
+    assert default is not None
+    value = requirement.default
+    if requirement.type in ("string", "date") and isinstance(default.node, Scalar):
+        value = default.node.text
+    try:
+        return requirement.model_copy(update={"default": fit(requirement, value)})
+    except ValueError as error:
+        findings.add(
+            Code.INVALID_DEFAULT, default.node.place(), f"the default of `{requirement.name}` {error}"
+        )
+        return None
+
+
+def _requirements(node: Node, findings: Findings) -> tuple[Requirement, ...] | None:
+    found = values.mapping(node, findings)
+    if found is None:
+        return None
+    read = [_requirement(entry, findings) for entry in found.entries]
+    return tuple(requirement for requirement in read if requirement is not None)
+
+
+_FIELDS: values.Fields = {
+    "name": ("name", values.text),
+    "description": ("description", values.text),
+    "version": ("version", values.text),
+    "maxExecutionTime": ("max_execution_time", values.duration()),
+    "retry": ("retry", options.retry),
+    "requirements": ("requirements", _requirements),
+    "agents": ("default_agents", values.texts),
+    "maxConcurrentPhases": ("max_concurrent_phases", values.whole(1)),
+    "maxConcurrentSteps": ("max_concurrent_steps", values.whole(1)),
+    "project": ("project", values.text),
+    "secrets": ("secrets", values.texts),
+    "budget": ("budget", options.budget),
+    "pausedTimeout": ("paused_timeout", options.paused_timeout),
+    "schedule": ("schedule", options.schedule),
+    "notify": ("notify", values.anything),
+    "onComplete": ("on_complete", values.anything),
+}
+
+
+def read_metadata(source: YamlSource | None, findings: Findings) -> Metadata:
+    """Returns what the metadata block says, as far as it can be read."""
+    if source is None:
+        return Metadata()
+    before = len(findings.diagnostics)
+    mapping = read_mapping(source, findings)
+    if mapping is None:
+        return Metadata(readable=False, inputs_known=False)
+    metadata = Metadata(values.read_fields(mapping, _FIELDS, findings))
+    metadata.places = {entry.key.text: entry.node.place() for entry in mapping.entries}
+    metadata.inputs_known = len(findings.diagnostics) == before or _all_inputs_read(mapping, metadata)
+    agents = mapping.get("agents")
+    if agents is not None and "default_agents" in metadata.fields:
+        metadata.agents = values.text_nodes(agents.node, Findings(findings.file))
+    return metadata
+
+
+def _all_inputs_read(mapping: Mapping, metadata: Metadata) -> bool:
+    entry = mapping.get("requirements")
+    read = metadata.fields.get("requirements", ())
+    if entry is None:
+        # A key such as `requirement:` may have meant them.
+        return set(mapping.value) <= set(_FIELDS)
+    return isinstance(entry.node, Mapping) and len(read) == len(entry.node.entries)

@@ -1,0 +1,228 @@
+"""The checked definition of a task: frozen data that travels to Temporal and back.
+
+Data only: this module is passed through Temporal's sandbox and crosses every boundary. Durations
+are seconds, names of phases are slugs, and everything optional is absent rather than null.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FORMAT_VERSION = 1
+
+Json = Any
+"""A JSON value. Spelled `Any` because a recursive alias costs pydantic more than it tells a reader."""
+
+LONGEST = 100 * 366 * 86_400.0
+"""Seconds: more than a hundred years are no duration."""
+
+Seconds = Annotated[float, Field(ge=0, le=LONGEST, allow_inf_nan=False)]
+
+
+class Frozen(BaseModel):
+    """A value that never changes once made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Retry(Frozen):
+    """`maxAttempts` counts all attempts; `backoffMs` is the first pause, doubled each time, 60 s at most."""
+
+    max_attempts: int = Field(default=3, ge=1)
+    backoff_ms: int = Field(default=1000, ge=0)
+
+
+class Budget(Frozen):
+    """Limits on what agents may use in one execution."""
+
+    tokens: int | None = None
+    cost: float | None = None
+    agent_calls: int | None = None
+
+
+class PausedTimeout(Frozen):
+    """What ends a pause that nobody ends: after so many seconds, resume or abort."""
+
+    after: Seconds
+    then: Literal["resume", "abort"] = "resume"
+
+
+class Schedule(Frozen):
+    """When the task starts by itself."""
+
+    cron: str
+    timezone: str = "UTC"
+    overlap: str = "skip"
+    catch_up: Seconds | None = None
+
+
+InputType = Literal["string", "number", "integer", "boolean", "date", "duration", "list", "object", "enum"]
+
+
+class Requirement(Frozen):
+    """One typed input."""
+
+    name: str
+    type: InputType
+    description: str = ""
+    optional: bool = False
+    default: Json = None
+    min: float | None = None
+    max: float | None = None
+    values: tuple[Json, ...] = ()
+
+    @property
+    def required(self) -> bool:
+        """Whether a start must give it."""
+        return not self.optional and self.default is None
+
+
+class Agent(Frozen):
+    """An agent as frozen into an execution: the text of `agents/<id>.md`."""
+
+    id: str
+    name: str = ""
+    description: str = ""
+    model: str | None = None
+    """`python:module:function`, `command:…`, or a model's name; absent means the configured default."""
+    tools: tuple[str, ...] = ()
+    prompt: str = ""
+    metadata: dict[str, Json] = Field(default_factory=dict)
+    """Front matter keys that are not ours, kept."""
+
+
+class Fallback(Frozen):
+    """What is used once a step's attempts are used up: another tool or agent, or a value."""
+
+    kind: Literal["tool", "agent", "value"]
+    name: str = ""
+    arguments: dict[str, Json] | None = None
+    """Absent: the step's own `with`."""
+    value: Json = None
+
+
+class Output(Frozen):
+    """A named output. Without an expression it is the output of the step or agent of that name,
+    else of the last step that has one."""
+
+    name: str
+    expression: str | None = None
+
+
+StepKind = str
+"""`plain`, `tool`, `agent`, `validation`, `aggregate`, `approval`, `question`, `task`, `wait`, or a
+registered one."""
+
+
+BUILT_IN_KINDS = frozenset(
+    {"plain", "tool", "agent", "validation", "aggregate", "approval", "question", "task", "wait"}
+)
+"""Kinds that need no registration."""
+
+
+class Step(Frozen):
+    """One step: what kind, of what, and how it is to be treated."""
+
+    id: str
+    kind: StepKind
+    value: str = ""
+    """The tool, agent, expression, aggregate, gate, task or duration that the kind names."""
+    description: str = ""
+    """For a plain step the instruction itself."""
+    arguments: dict[str, Json] = Field(default_factory=dict)
+    """The step's `with`; strings in it are templates."""
+    condition: str | None = None
+    """The step's `if`."""
+    for_each: Json = None
+    """An expression (a string) or a literal list."""
+    timeout: Seconds | None = None
+    heartbeat: Seconds | None = None
+    retry: Retry | None = None
+    critical: bool | None = None
+    """Absent means the kind's default: agent steps are not critical, everything else is."""
+    fallback: Fallback | None = None
+    cache: Seconds | None = None
+    idempotency_key: str | None = None
+    """A template that replaces the derived key."""
+    complexity: Literal["low", "medium", "high"] | None = None
+    estimate: Seconds | None = None
+    on_timeout: Literal["fail", "pause"] = "fail"
+    on_reject: Literal["fail", "skip"] = "fail"
+    approvers: tuple[str, ...] = ()
+    answer_schema: dict[str, Json] | None = None
+    """The JSON Schema that an answer must fit."""
+    reads_steps: tuple[str, ...] = ()
+    """Ids of the steps whose output its expressions read, in order of appearance."""
+    reads_phases: tuple[str, ...] = ()
+    """Slugs of the phases whose outputs its expressions read."""
+
+    @property
+    def is_critical(self) -> bool:
+        """Whether its failure fails the phase: agents are asked in plural and may fail, others not."""
+        return self.kind not in ("agent", "plain") if self.critical is None else self.critical
+
+
+class Phase(Frozen):
+    """A group of steps that runs as one child workflow."""
+
+    name: str
+    slug: str
+    depends_on: tuple[str, ...] = ()
+    """Slugs."""
+    parallel: bool = False
+    condition: str | None = None
+    for_each: Json = None
+    max_concurrent: int | None = Field(default=None, ge=1)
+    timeout: Seconds | None = None
+    retry: Retry | None = None
+    on_failure: Literal["fail", "continue", "pause"] = "fail"
+    checkpoint: str | None = None
+    steps: tuple[Step, ...] = ()
+    agents: tuple[str, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    reads_steps: tuple[str, ...] = ()
+    """Ids of steps of *other* phases that anything in this phase reads."""
+    reads_phases: tuple[str, ...] = ()
+    """Slugs of the phases whose outputs anything in this phase reads."""
+
+
+class TaskDefinition(Frozen):
+    """A whole task, checked: nothing in it can be wrong in a way that a parser can see."""
+
+    id: str
+    name: str
+    description: str = ""
+    version: str = ""
+    format_version: int = FORMAT_VERSION
+    sha256: str = ""
+    """Of the file's text."""
+    source_path: str = ""
+    """The file it came from, relative to the root; empty for text given directly."""
+    max_execution_time: Seconds | None = None
+    retry: Retry = Retry()
+    requirements: tuple[Requirement, ...] = ()
+    default_agents: tuple[str, ...] = ()
+    max_concurrent_phases: int | None = Field(default=None, ge=1)
+    max_concurrent_steps: int | None = Field(default=None, ge=1)
+    project: str | None = None
+    secrets: tuple[str, ...] = ()
+    budget: Budget | None = None
+    paused_timeout: PausedTimeout | None = None
+    schedule: Schedule | None = None
+    notify: Json = None
+    on_complete: Json = None
+    phases: tuple[Phase, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    agents: dict[str, Agent] = Field(default_factory=dict)
+    """Every agent the task names, with its text, so that editing a file never touches a running execution."""
+    tasks: dict[str, TaskDefinition] = Field(default_factory=dict)
+    """Every sub-task it names, whole, for the same reason."""
+
+    def phase(self, slug: str) -> Phase:
+        """Returns the phase of that slug. Raises `KeyError` if there is none."""
+        for phase in self.phases:
+            if phase.slug == slug:
+                return phase
+        raise KeyError(slug)

@@ -1,0 +1,268 @@
+"""What expressions may name: inputs, phases, steps, and who may read whom."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from taskmark.errors import InvalidExpression
+from taskmark.task.codes import Code
+from taskmark.task.drafts import Expression, PhaseDraft, StepDraft
+from taskmark.task.expressions import Reference, references
+from taskmark.task.graph import Graph
+from taskmark.task.source_text import Findings, shown
+
+ROOTS = ("inputs", "phases", "steps", "execution", "project")
+PER_ITEM = ("item", "index")
+_PHASE_PARTS = ("outputs", "status")
+_STEP_PARTS = ("output", "status")
+_PLACE_IN_TEXT = re.compile(r" \(at character \d+\)$")
+
+
+class Problem(NamedTuple):
+    """What is wrong with one name in an expression."""
+
+    code: Code
+    part: int
+    """Which part of the chain of keys is wrong."""
+    message: str
+    hint: str | None = None
+    absorbs: tuple[str, ...] = ()
+    """Names that are wrong for the same reason."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where an expression stands. Without a phase it reads the whole task."""
+
+    phase: PhaseDraft | None = None
+    step: StepDraft | None = None
+    reads_own_steps: bool = False
+    """Whether the phase's own steps have run when it is evaluated."""
+    knows_order: bool = True
+    """Whether it matters what has run by then."""
+
+    @property
+    def reader(self) -> PhaseDraft | None:
+        """The phase whose dependencies limit what can be read."""
+        return self.phase if self.knows_order else None
+
+    def has_items(self, *, per_item: bool) -> bool:
+        """Whether `item` and `index` are known."""
+        in_step = per_item and self.step is not None and "for_each" in self.step.fields
+        return in_step or (self.phase is not None and self.phase.has_items and self.reads_own_steps)
+
+
+@dataclass
+class Reads:
+    """What expressions read, in order of appearance."""
+
+    steps: dict[str, None] = field(default_factory=dict)
+    phases: dict[str, None] = field(default_factory=dict)
+
+
+class Names:
+    """Every name of a task."""
+
+    def __init__(self, inputs: Iterable[str], phases: Sequence[PhaseDraft], *, inputs_known: bool) -> None:
+        self._inputs = tuple(inputs)
+        self._inputs_known = inputs_known
+        self.phases = {phase.slug: phase for phase in reversed(phases) if phase.slug}
+        self.homes: dict[str, PhaseDraft] = {}
+        """The phase of each step."""
+        self._orders: dict[str, int] = {}
+        for phase in phases:
+            for order, step in enumerate(phase.steps):
+                self.homes.setdefault(step.id, phase)
+                self._orders.setdefault(step.id, order)
+        self.graph = Graph({phase.slug: phase.resolved for phase in self.phases.values()})
+        # Of what could not be read nobody can say what it lacks: one mistake, one message.
+        self._certain = (
+            len(self.phases) == len(phases)
+            and not self.graph.cycles
+            and all(phase.dependencies_known for phase in phases)
+        )
+        self._steps_known = all(step.readable for phase in phases for step in phase.steps)
+
+    # --- reading an expression --------------------------------------------------------------------
+
+    def read(self, expression: Expression, scope: Scope, reads: Reads, findings: Findings) -> None:
+        """Checks an expression, notes every wrong name in it, and adds what it reads."""
+        found = self.parse(expression, findings)
+        absorbed: tuple[str, ...] = ()
+        for reference in found or ():
+            if reference.path[0] in absorbed:
+                continue
+            problem = self.problem(reference, scope, per_item=expression.per_item, findings=findings)
+            if problem is None:
+                self._add(reference, scope, reads)
+                continue
+            absorbed = problem.absorbs or absorbed
+            offset = _offset_of(reference, problem.part, expression.source)
+            findings.add(problem.code, expression.place(offset), problem.message, problem.hint)
+
+    @staticmethod
+    def parse(expression: Expression, findings: Findings) -> tuple[Reference, ...] | None:
+        """Returns what an expression refers to, or None after noting that it cannot be read."""
+        try:
+            return references(expression.source, template=expression.template)
+        except InvalidExpression as error:
+            what = "template" if expression.template else "expression"
+            message = f"this {what} cannot be read: {_PLACE_IN_TEXT.sub('', error.message)}"
+            findings.add(Code.INVALID_EXPRESSION, expression.place(error.offset or 0), message, error.hint)
+            return None
+
+    def _add(self, reference: Reference, scope: Scope, reads: Reads) -> None:
+        root, *rest = reference.path
+        if root == "phases":
+            reads.phases.update(dict.fromkeys(rest[:1] or self._readable_phases(scope)))
+        elif root == "steps":
+            reads.steps.update(dict.fromkeys(rest[:1] or self._readable_steps(scope)))
+
+    def _readable_phases(self, scope: Scope) -> list[str]:
+        """What `phases[…]` may turn out to read."""
+        return list(self.phases) if scope.phase is None else self.graph.reachable(scope.phase.slug)
+
+    def _readable_steps(self, scope: Scope) -> list[str]:
+        # A computed key in a parallel phase reads other phases only: waiting for all others would never end.
+        own = scope.phase is not None and not (scope.phase.parallel and scope.step)
+        return [
+            step
+            for step in self.homes
+            if (own or self.homes[step] is not scope.phase) and self._step_problem(step, scope) is None
+        ]
+
+    # --- what is wrong with a name ----------------------------------------------------------------
+
+    def problem(
+        self, reference: Reference, scope: Scope, *, per_item: bool, findings: Findings
+    ) -> Problem | None:
+        """Returns what is wrong with a name, or None."""
+        root, *rest = reference.path
+        if root == "project" or (root in PER_ITEM and scope.has_items(per_item=per_item)):
+            return None
+        match root:
+            case "inputs":
+                return self._input(rest, findings)
+            case "phases":
+                return self._phase(rest, scope, findings)
+            case "steps":
+                return self._step(rest, scope, findings)
+            case "execution":
+                return self._part(root, rest, ("id",), 1)
+            case _:
+                return self._unknown(root, findings)
+
+    def _unknown(self, root: str, findings: Findings) -> Problem:
+        if root in PER_ITEM:
+            return Problem(Code.UNKNOWN_NAME, 0, f"`{root}` is known only under a `forEach`")
+        for table, path in ((self._inputs, "inputs"), (self.phases, "phases"), (self.homes, "steps")):
+            if root in table:
+                return Problem(
+                    Code.UNKNOWN_NAME, 0, f"there is no name `{root}`", f"did you mean `{path}.{root}`?"
+                )
+        return Problem(Code.UNKNOWN_NAME, 0, f"there is no name `{shown(root)}`", findings.guess(root, ROOTS))
+
+    def _input(self, rest: list[str], findings: Findings) -> Problem | None:
+        if not rest or rest[0] in self._inputs or not self._inputs_known:
+            return None
+        message = f"this task has no input `{shown(rest[0])}`"
+        return _missing(Code.UNKNOWN_INPUT, rest[:1], message, ("inputs", self._inputs), findings)
+
+    def _phase(self, rest: list[str], scope: Scope, findings: Findings) -> Problem | None:
+        if not rest:
+            return None
+        slug = rest[0]
+        if slug not in self.phases:
+            hint = findings.guess(slug, self.phases)
+            return Problem(Code.UNKNOWN_PHASE, 1, f"there is no phase `{shown(slug)}`", hint)
+        if scope.reader is not None and not self._depends(scope.reader, slug):
+            return Problem(Code.NOT_A_DEPENDENCY, 1, *_not_depending(scope.reader, self.phases[slug]))
+        wrong = self._part(f"phases.{slug}", rest[1:], _PHASE_PARTS, 2)
+        if wrong is not None or len(rest) < 3 or rest[1] != "outputs":
+            return wrong
+        outputs = [output.name for output in self.phases[slug].outputs]
+        if rest[2] in outputs:
+            return None
+        message = f"phase `{slug}` has no output `{shown(rest[2])}`"
+        problem = _missing(
+            Code.UNKNOWN_OUTPUT, rest[:3], message, (f"phases.{slug}.outputs", outputs), findings
+        )
+        return problem._replace(hint=problem.hint or "list it under the phase's `### Outputs`")
+
+    def _depends(self, phase: PhaseDraft, slug: str) -> bool:
+        return not self._certain or self.graph.reaches(phase.slug, slug)
+
+    @staticmethod
+    def _part(path: str, rest: list[str], parts: tuple[str, ...], position: int) -> Problem | None:
+        if not rest or rest[0] in parts:
+            return None
+        known = " and ".join(f"`{path}.{part}`" for part in parts)
+        return Problem(
+            Code.UNKNOWN_NAME, position, f"there is no `{path}.{shown(rest[0])}`", f"there is {known}"
+        )
+
+    def _step(self, rest: list[str], scope: Scope, findings: Findings) -> Problem | None:
+        if not rest:
+            return None
+        if rest[0] not in self.homes and not self._steps_known:
+            return None
+        if rest[0] not in self.homes:
+            message = f"there is no step `{shown(rest[0])}`"
+            return _missing(Code.UNKNOWN_STEP, rest[:1], message, ("steps", self.homes), findings)
+        return self._step_problem(rest[0], scope) or self._part(f"steps.{rest[0]}", rest[1:], _STEP_PARTS, 2)
+
+    def _step_problem(self, step: str, scope: Scope) -> Problem | None:
+        phase, home = scope.reader, self.homes[step]
+        if phase is None:
+            return None
+        if home is not phase:
+            if self._depends(phase, home.slug):
+                return None
+            message, hint = _not_depending(phase, home)
+            return Problem(Code.NOT_A_DEPENDENCY, 1, f"step `{step}` cannot be read here: {message}", hint)
+        if scope.step is not None and scope.step.id == step:
+            return Problem(Code.LATER_STEP, 1, f"step `{step}` cannot read itself")
+        if not scope.reads_own_steps:
+            message = f"step `{step}` has not run yet when its phase decides this"
+            return Problem(Code.LATER_STEP, 1, message, "read a step of an earlier phase")
+        return self._order_problem(step, scope)
+
+    def _order_problem(self, step: str, scope: Scope) -> Problem | None:
+        assert scope.phase is not None
+        if scope.step is None or scope.phase.parallel or self._orders[step] < self._orders[scope.step.id]:
+            return None
+        message = f"step `{step}` comes after this one, which reads it"
+        return Problem(Code.LATER_STEP, 1, message, f"move `{step}` before it")
+
+
+def _not_depending(phase: PhaseDraft, other: PhaseDraft) -> tuple[str, str]:
+    if phase is other:
+        return f"phase `{phase.slug}` cannot read its own outputs", "read its steps: `steps.<id>.output`"
+    message = f"phase `{phase.slug}` does not depend on `{other.slug}`"
+    return message, f"add `{shown(other.name.value)}` to its `dependsOn`"
+
+
+def _missing(
+    code: Code, path: list[str], message: str, known: tuple[str, Iterable[str]], findings: Findings
+) -> Problem:
+    """Returns that the last key of a path is not there. A dash in an expression is a minus, so that
+    `outputs.my-file` reads `outputs.my` and a name `file`: that is one problem, with one hint."""
+    where, names = known
+    hint = findings.guess(path[-1], names)
+    dashed = next((name for name in names if name.startswith(f"{path[-1]}-")), None) if hint else None
+    if dashed is None:
+        return Problem(code, len(path), message, hint)
+    hint = f"a dash is a minus here: write `{where}['{dashed}']`"
+    return Problem(code, len(path), message, hint, tuple(dashed.split("-")[1:]))
+
+
+def _offset_of(reference: Reference, part: int, source: str) -> int:
+    """Returns where a part of a chain begins, as far as it is written with dots."""
+    before = ".".join(reference.path[:part])
+    dotted = ".".join(reference.path[: part + 1])
+    if part and source.startswith(dotted, reference.offset):
+        return reference.offset + len(before) + 1
+    return reference.offset

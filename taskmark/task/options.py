@@ -1,0 +1,76 @@
+"""The keys that tasks, phases and steps take, and how each is read."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+
+from taskmark.task import values
+from taskmark.task.codes import Code
+from taskmark.task.model import Budget, PausedTimeout, Retry, Schedule
+from taskmark.task.source_text import Findings, shown
+from taskmark.task.yaml_nodes import Scalar
+
+GATES = frozenset({"approval", "question"})
+BUILT_IN_KINDS = frozenset(
+    {"tool", "agent", "validation", "aggregate", "approval", "question", "task", "wait"}
+)
+_CRON_FIELD = re.compile(r"[0-9A-Za-z*/,\-?#]+")
+_CRON_NAMES = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
+
+
+def _cron(node: Scalar, findings: Findings) -> str | None:
+    fields = node.text.split()
+    well_formed = 5 <= len(fields) <= 7 and all(_CRON_FIELD.fullmatch(field) for field in fields)
+    if well_formed or node.text in _CRON_NAMES:
+        return node.text
+    message = f"`{shown(node.text)}` is not a cron expression"
+    hint = "five fields: minute, hour, day of month, month, day of week, such as `0 6 * * 1-5`"
+    findings.add(Code.INVALID_VALUE, node.place(), message, hint)
+    return None
+
+
+def _timezone(node: Scalar, findings: Findings) -> str | None:
+    try:
+        zone = node.text if node.text == "UTC" else zoneinfo.ZoneInfo(node.text).key
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        message = f"there is no time zone `{shown(node.text)}`"
+        findings.add(Code.INVALID_VALUE, node.place(), message, "such as UTC or Europe/Berlin")
+        return None
+    return zone
+
+
+RETRY_FIELDS: values.Fields = {
+    "maxAttempts": ("max_attempts", values.whole(1)),
+    "backoffMs": ("backoff_ms", values.milliseconds),
+}
+retry = values.record(RETRY_FIELDS, Retry)
+retry_fields = values.record(RETRY_FIELDS, dict)
+"""Only what is given: a step's `retry` takes the rest from the task's."""
+
+budget = values.record(
+    {
+        "tokens": ("tokens", values.whole(1)),
+        "cost": ("cost", values.number),
+        "agentCalls": ("agent_calls", values.whole(1)),
+    },
+    Budget,
+)
+paused_timeout = values.record(
+    {"after": ("after", values.duration()), "then": ("then", values.choice("resume", "abort"))},
+    PausedTimeout,
+    required=("after",),
+)
+schedule = values.record(
+    {
+        "cron": ("cron", values.one_of(_cron, "a cron expression")),
+        "timezone": ("timezone", values.one_of(_timezone, "a time zone")),
+        "overlap": (
+            "overlap",
+            values.choice("skip", "bufferOne", "bufferAll", "cancelOther", "terminateOther", "allowAll"),
+        ),
+        "catchUp": ("catch_up", values.duration(positive=False)),
+    },
+    Schedule,
+    required=("cron",),
+)

@@ -1,0 +1,120 @@
+"""Text that knows where in the file it stands, and the list of what is wrong with it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from taskmark.task.codes import WARNINGS, Code
+from taskmark.task.diagnostics import Diagnostic, Severity
+from taskmark.task.hints import did_you_mean
+
+_MOST_HINTS = 200
+
+
+class Place(NamedTuple):
+    """A place in a file. Lines and columns count from 1."""
+
+    line: int
+    column: int
+
+
+class Located(Protocol):
+    """Anything whose characters have places."""
+
+    def place(self, offset: int = 0) -> Place:
+        """Returns where the character at that offset stands in the file."""
+        ...
+
+
+class _Mark(NamedTuple):
+    offset: int
+    place: Place
+
+
+@dataclass(frozen=True)
+class Text:
+    """A piece of prose, perhaps joined from several lines."""
+
+    value: str
+    marks: tuple[_Mark, ...]
+
+    @classmethod
+    def at(cls, value: str, line: int, column: int) -> Text:
+        """Returns text that stands on one line, its first character at that column."""
+        return cls(value, (_Mark(0, Place(line, column)),))
+
+    def place(self, offset: int = 0) -> Place:
+        """Returns where the character at that offset stands in the file."""
+        index = bisect_right(self.marks, offset, key=lambda mark: mark.offset) - 1
+        mark = self.marks[max(index, 0)]
+        return Place(mark.place.line, mark.place.column + offset - mark.offset)
+
+    def part(self, start: int, stop: int | None = None) -> Text:
+        """Returns the characters between two offsets, without blanks around them."""
+        stop = len(self.value) if stop is None else stop
+        piece = self.value[start:stop]
+        start += len(piece) - len(piece.lstrip())
+        later = tuple(_Mark(m.offset - start, m.place) for m in self.marks if start < m.offset < stop)
+        return Text(piece.strip(), (_Mark(0, self.place(start)), *later))
+
+    def joined(self, glue: str, other: Text) -> Text:
+        """Returns this text, the glue and the other text as one."""
+        return concat([("", self), (glue, other)])
+
+
+def concat(pieces: Iterable[tuple[str, Text]]) -> Text:
+    """Returns pieces of text as one, each after its glue."""
+    values: list[str] = []
+    marks: list[_Mark] = []
+    length = 0
+    for glue, piece in pieces:
+        length += len(glue)
+        marks.extend(_Mark(mark.offset + length, mark.place) for mark in piece.marks)
+        values += (glue, piece.value)
+        length += len(piece.value)
+    return Text("".join(values), tuple(marks))
+
+
+@dataclass
+class Findings:
+    """Collects the problems of one file."""
+
+    file: str
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    hints_left: int = _MOST_HINTS
+    gave_up: bool = False
+    """Whether a limit was passed, so that nothing more of the file is to be read."""
+
+    def add(self, code: Code, place: Place, message: str, hint: str | None = None) -> None:
+        """Notes a problem."""
+        severity = Severity.WARNING if code in WARNINGS else Severity.ERROR
+        self.diagnostics.append(
+            Diagnostic(
+                file=self.file,
+                line=place.line,
+                column=place.column,
+                code=code.value,
+                severity=severity,
+                message=message,
+                hint=hint,
+            )
+        )
+
+    def guess(self, word: str, names: Iterable[str]) -> str | None:
+        """Returns a hint to the name that was meant. Only the first 200 problems get one: it costs time."""
+        self.hints_left -= 1
+        return did_you_mean(word, names) if self.hints_left >= 0 else None
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether anything noted so far prevents a start."""
+        return any(diagnostic.severity is Severity.ERROR for diagnostic in self.diagnostics)
+
+
+def shown(text: str) -> str:
+    """Returns a text short enough for a message."""
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:59] + "…"

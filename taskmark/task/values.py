@@ -1,0 +1,214 @@
+"""Readers of single values: each returns a value of its type, or None after noting what is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from collections.abc import Mapping as MappingType
+from typing import Any
+
+from taskmark.task.codes import Code
+from taskmark.task.durations import EXAMPLES, parse_duration
+from taskmark.task.model import Json
+from taskmark.task.source_text import Findings, shown
+from taskmark.task.yaml_nodes import Entry, Items, Mapping, Node, Scalar
+
+Reader = Callable[[Node, Findings], Any]
+"""Takes a value's node; returns None only after noting a problem."""
+
+Fields = MappingType[str, tuple[str, Reader]]
+"""Key in the file → field of the model, and how to read it."""
+
+_KINDS = {Scalar: "one value", Items: "a list", Mapping: "a mapping"}
+_PLACEHOLDER = re.compile(r"<[^<>]*>|\[[^\]]*\]|\.\.\.|…|\?+")
+
+
+def read_fields(mapping: Mapping, fields: Fields, findings: Findings) -> dict[str, Any]:
+    """Returns the fields of the model that a mapping gives; notes unknown keys and missing values."""
+    values: dict[str, Any] = {}
+    for entry in mapping.entries:
+        if entry.key.text not in fields:
+            refuse_key(entry, fields, findings)
+        elif not is_missing(entry, findings):
+            name, reader = fields[entry.key.text]
+            value = reader(entry.node, findings)
+            if value is not None:
+                values[name] = value
+    return values
+
+
+def refuse_key(entry: Entry, known: MappingType[str, Any], findings: Findings) -> None:
+    """Notes a key that nobody knows."""
+    key = entry.key.text
+    hint = findings.guess(key, known)
+    findings.add(Code.UNKNOWN_KEY, entry.key.place(), f"unknown key `{shown(key)}`", hint)
+
+
+def is_missing(entry: Entry, findings: Findings) -> bool:
+    """Whether a key has no value; notes it."""
+    if not isinstance(entry.node, Scalar) or entry.node.value is not None:
+        return False
+    message = f"`{entry.key.text}` has no value"
+    findings.add(Code.MISSING_VALUE, entry.key.place(), message, "give it one, or remove the line")
+    return True
+
+
+def one_of(reader: Callable[[Scalar, Findings], Any], what: str) -> Reader:
+    """Returns a reader that wants a single value, not a list or mapping."""
+
+    def read(node: Node, findings: Findings) -> Any:
+        if isinstance(node, Scalar):
+            return reader(node, findings)
+        message = f"expected {what}, found {_KINDS[type(node)]}"
+        hint = 'put quotes around an expression: "{{ … }}"' if isinstance(node, Mapping) else None
+        findings.add(Code.WRONG_TYPE, node.place(), message, hint)
+        return None
+
+    return read
+
+
+def _text(node: Scalar, findings: Findings) -> str | None:
+    if node.text.strip():
+        return node.text.strip()
+    findings.add(
+        Code.MISSING_VALUE, node.place(), "this text is empty", "write something, or remove the line"
+    )
+    return None
+
+
+def _boolean(node: Scalar, findings: Findings) -> bool | None:
+    value = node.value
+    if isinstance(value, bool):
+        return value
+    if not _is_placeholder(node, ("true", "false"), findings):
+        message = f"expected true or false, found `{shown(node.text)}`"
+        hint = {"yes": "write true", "on": "write true", "no": "write false", "off": "write false"}
+        findings.add(Code.WRONG_TYPE, node.place(), message, hint.get(node.text.lower()))
+    return None
+
+
+def _is_placeholder(node: Scalar, choices: tuple[str, ...], findings: Findings) -> bool:
+    """Whether a value was left as a template has it: `true/false`, `<duration>`, `...`; notes it."""
+    parts = [part.strip() for part in re.split(r"[/|]", node.text)]
+    if not ((len(parts) > 1 and all(part in choices for part in parts)) or _PLACEHOLDER.fullmatch(node.text)):
+        return False
+    message = f"`{shown(node.text)}` is a placeholder, not a value"
+    hint = f"choose one: {', '.join(choices)}" if choices else "write the value itself"
+    findings.add(Code.PLACEHOLDER, node.place(), message, hint)
+    return True
+
+
+def choice(*choices: str) -> Reader:
+    """Returns a reader of one word out of a few."""
+
+    def read(node: Scalar, findings: Findings) -> str | None:
+        if node.text in choices:
+            return node.text
+        if not _is_placeholder(node, choices, findings):
+            message = f"`{shown(node.text)}` is none of {', '.join(choices)}"
+            findings.add(Code.INVALID_VALUE, node.place(), message, findings.guess(node.text, choices))
+        return None
+
+    return one_of(read, f"one of {', '.join(choices)}")
+
+
+def duration(*, positive: bool = True) -> Reader:
+    """Returns a reader of durations in seconds."""
+
+    def read(node: Scalar, findings: Findings) -> float | None:
+        if _is_placeholder(node, (), findings):
+            return None
+        value = node.value
+        try:
+            seconds = parse_duration(value if isinstance(value, int) else node.text)
+        except ValueError:
+            findings.add(
+                Code.INVALID_DURATION,
+                node.place(),
+                f"`{shown(node.text)}` is not a duration",
+                f"write it {EXAMPLES}",
+            )
+            return None
+        if positive and seconds == 0:
+            findings.add(Code.INVALID_DURATION, node.place(), "this duration must be above zero")
+            return None
+        return seconds
+
+    return one_of(read, "a duration")
+
+
+def whole(least: int) -> Reader:
+    """Returns a reader of whole numbers from `least` up."""
+
+    def read(node: Scalar, findings: Findings) -> int | None:
+        if _is_placeholder(node, (), findings):
+            return None
+        value = node.value
+        if isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**53:
+            return value
+        message = f"expected a whole number from {least} up, found `{shown(node.text)}`"
+        findings.add(Code.INVALID_NUMBER, node.place(), message)
+        return None
+
+    return one_of(read, "a whole number")
+
+
+def _number(node: Scalar, findings: Findings) -> float | None:
+    value = node.value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    findings.add(Code.INVALID_NUMBER, node.place(), f"expected a number, found `{shown(node.text)}`")
+    return None
+
+
+def _milliseconds(node: Node, findings: Findings) -> int | None:
+    seconds = duration(positive=False)(node, findings)
+    return None if seconds is None else round(seconds * 1000)
+
+
+text = one_of(_text, "a text")
+boolean = one_of(_boolean, "true or false")
+number = one_of(_number, "a number")
+milliseconds: Reader = _milliseconds
+
+
+def text_nodes(node: Node, findings: Findings) -> list[Scalar]:
+    """Returns the texts of a list; a single text counts as a list of one."""
+    nodes = node.nodes if isinstance(node, Items) else (node,)
+    return [item for item in nodes if text(item, findings) is not None and isinstance(item, Scalar)]
+
+
+def texts(node: Node, findings: Findings) -> tuple[str, ...]:
+    """Reads a list of texts; a single text counts as a list of one."""
+    return tuple(item.text.strip() for item in text_nodes(node, findings))
+
+
+def mapping(node: Node, findings: Findings) -> Mapping | None:
+    """Reads a mapping, as nodes."""
+    if isinstance(node, Mapping):
+        return node
+    message = f"expected `key: value` lines, found {_KINDS[type(node)]}"
+    findings.add(Code.WRONG_TYPE, node.place(), message)
+    return None
+
+
+def anything(node: Node, findings: Findings) -> Json:  # noqa: ARG001 - one signature for all readers
+    """Reads any JSON value."""
+    return node.value
+
+
+def record(fields: Fields, build: Callable[..., Any], required: tuple[str, ...] = ()) -> Reader:
+    """Returns a reader of a mapping with fixed keys, built into a model."""
+
+    def read(node: Node, findings: Findings) -> Any:
+        found = mapping(node, findings)
+        if found is None:
+            return None
+        before = len(findings.diagnostics)
+        values = read_fields(found, fields, findings)
+        for key in required:
+            if found.get(key) is None:
+                findings.add(Code.MISSING_VALUE, found.place(), f"`{key}` is missing here")
+        return build(**values) if len(findings.diagnostics) == before else None
+
+    return read

@@ -1,0 +1,120 @@
+"""Checks of what a task names outside of itself: tools and their parameters, aggregates, agents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from taskmark.errors import InvalidTask
+from taskmark.task.catalog import Catalog
+from taskmark.task.codes import Code
+from taskmark.task.drafts import PhaseDraft, StepDraft
+from taskmark.task.model import Agent
+from taskmark.task.slugs import is_agent_id
+from taskmark.task.source_text import Findings, Place, shown
+from taskmark.task.yaml_nodes import Scalar
+
+
+class Vocabulary:
+    """Looks names up in a catalog, each agent once."""
+
+    def __init__(self, catalog: Catalog, findings: Findings) -> None:
+        self._catalog = catalog
+        self._findings = findings
+        self._looked_up: dict[str, Agent | None] = {}
+
+    @property
+    def agents(self) -> dict[str, Agent]:
+        """Every agent that was found, by id."""
+        return {name: agent for name, agent in self._looked_up.items() if agent is not None}
+
+    def check_phase(self, phase: PhaseDraft) -> None:
+        """Checks the names in a phase."""
+        for agent in phase.agents:
+            self.check_agent(agent.value, agent.place())
+        for step in phase.steps:
+            self._check_step(step)
+
+    def check_agent(self, id: str, place: Place) -> None:
+        """Checks that there is an agent of that id, and keeps it."""
+        if not is_agent_id(id):
+            hint = "an agent is named like its file in agents/, such as `code-reviewer`"
+            self._findings.add(Code.INVALID_NAME, place, f"`{shown(id)}` does not name an agent", hint)
+            return
+        if self._catalog.agent is None:
+            return
+        if id not in self._looked_up:
+            self._looked_up[id] = self._load(id, self._catalog.agent)
+        if self._looked_up[id] is None:
+            hint = self._findings.guess(id, self._catalog.agent_ids()) or f"write agents/{id}.md"
+            self._findings.add(Code.UNKNOWN_AGENT, place, f"there is no agent `{id}`", hint)
+
+    def _load(self, id: str, find: Any) -> Agent | None:
+        try:
+            agent: Agent | None = find(id)
+        except InvalidTask as error:
+            # The agent's file is there and wrong: that is what is said, not that there is no agent.
+            self._findings.diagnostics.extend(error.diagnostics)
+            return Agent(id=id)
+        return agent
+
+    def _check_step(self, step: StepDraft) -> None:
+        value, place = step.value.value, step.value.place()
+        if step.kind == "tool" and value:
+            self._check_tool(value, place, step.argument_keys, step.place)
+        elif step.kind == "agent" and value:
+            self.check_agent(value, place)
+        elif step.kind == "aggregate" and value and value not in self._catalog.aggregates:
+            hint = self._findings.guess(value, self._catalog.aggregates)
+            self._findings.add(Code.UNKNOWN_AGGREGATE, place, f"there is no aggregate `{shown(value)}`", hint)
+        if step.fallback_name is not None:
+            self._check_fallback(step, step.fallback_name)
+
+    def _check_fallback(self, step: StepDraft, name: Scalar) -> None:
+        keys = step.argument_keys if step.fallback_keys is None else step.fallback_keys
+        if step.fields["fallback"].kind == "agent":
+            self.check_agent(name.text.strip(), name.place())
+        else:
+            self._check_tool(name.text.strip(), name.place(), keys, name.place())
+
+    def _check_tool(self, name: str, place: Place, keys: Sequence[Scalar], step: Place) -> None:
+        if name not in self._catalog.tools:
+            hint = self._findings.guess(name, self._catalog.tools)
+            if " " in name:
+                hint = "a description stands behind ` - `: `tool: name - description`"
+            self._findings.add(Code.UNKNOWN_TOOL, place, f"there is no tool `{shown(name)}`", hint)
+            return
+        schema = self._catalog.tools[name]
+        if schema is not None:
+            self.check_arguments(
+                f"tool `{name}`",
+                keys,
+                step,
+                known=schema.get("properties", {}),
+                required=schema.get("required", ()),
+                open_ended=bool(schema.get("additionalProperties")),
+            )
+
+    def check_arguments(
+        self,
+        what: str,
+        keys: Sequence[Scalar],
+        step: Place,
+        *,
+        known: Iterable[str],
+        required: Iterable[str],
+        open_ended: bool = False,
+    ) -> None:
+        """Checks that `with` gives what is needed and nothing that is not taken."""
+        known = tuple(known)
+        given = [key.text for key in keys]
+        for key in keys:
+            if key.text not in known and not open_ended:
+                hint = self._findings.guess(key.text, known)
+                self._findings.add(
+                    Code.UNKNOWN_ARGUMENT, key.place(), f"{what} takes no `{shown(key.text)}`", hint
+                )
+        missing = [name for name in required if name not in given]
+        if missing:
+            names = ", ".join(f"`{name}`" for name in missing)
+            self._findings.add(Code.MISSING_ARGUMENT, step, f"{what} needs {names}", "give it under `with:`")

@@ -1,0 +1,422 @@
+"""Every subprocess: an argument list, a clean environment, limits, and an end that leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+
+from taskmark.errors import Category, StepFailed
+from taskmark.ports import Health, StepContext
+from taskmark.tools.confinement import directory
+
+Result = TypeVar("Result")
+
+# Isolated and without site-packages: the launcher starts in about 15 ms.
+LAUNCHER: Final = (sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")))
+INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
+CHUNK: Final = 64 * 1024
+FORCE_AFTER: Final = 7.0
+"""Seconds beyond the grace period after which a launcher counts as stuck."""
+LAST_WORDS: Final = 2.0
+"""Seconds in which output must have ended once the launcher has."""
+_ENDS: Final = frozenset({"exit", "signal", "error", "limit", "cancelled"})
+"""The first words of a launcher's last line."""
+
+
+@dataclass(frozen=True)
+class ProcessLimits:
+    """What one command and everything it starts may use. Bytes and seconds; 0 means no limit."""
+
+    memory: int = 4 * 1024**3
+    """Of each process as the system enforces it; of all together as the launcher sees it, on Linux."""
+    cpu_seconds: int = 3600
+    """Of each process."""
+    file_size: int = 4 * 1024**3
+    """Of each file written."""
+    processes: int = 512
+    """At one time."""
+    output: int = 64 * 1024**2
+    """Printed in total; the command is ended beyond it."""
+    kept: int = 256 * 1024
+    """Of each stream's end that is kept."""
+    grace: float = 2.0
+    """Between SIGTERM and SIGKILL."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to start."""
+
+    arguments: tuple[str, ...]
+    directory: str = "."
+    """Where, relative to the root."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to the clean environment."""
+    stdin: bytes | None = None
+    timeout: float | None = None
+    """Seconds, besides the step's own."""
+    descriptors: tuple[int, ...] = ()
+    """Kept open in the command, under the same numbers."""
+
+
+@dataclass
+class Capture:
+    """The end of what a stream printed."""
+
+    kept: int
+    total: int = 0
+    tail: bytearray = field(default_factory=bytearray)
+
+    def add(self, chunk: bytes) -> None:
+        """Takes what was printed, and forgets what is too far back."""
+        self.total += len(chunk)
+        self.tail += chunk
+        if len(self.tail) > 2 * self.kept:
+            del self.tail[: -self.kept]
+
+    @property
+    def text(self) -> str:
+        """The end of it as text; bytes that are not UTF-8 are replaced."""
+        return self.tail[-self.kept :].decode(errors="replace")
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the beginning is missing."""
+        return self.total > self.kept
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended by itself."""
+
+    exit_code: int
+    """128 and the number for a signal, as shells say it."""
+    stdout: Capture
+    stderr: Capture
+
+    @property
+    def reason(self) -> str:
+        """How it ended, and the end of what it said about it."""
+        said = (self.stderr.text.strip() or self.stdout.text.strip())[-2000:]
+        how = f"exit code {self.exit_code}"
+        if self.exit_code > 128:
+            with suppress(ValueError):
+                how += f" ({signal.Signals(self.exit_code - 128).name})"
+        return f"{how}: {said}" if said else how
+
+
+async def run(command: Command, context: StepContext, limits: ProcessLimits | None = None) -> Ended:
+    """Runs a command to its end and returns how it ended; a non-zero exit is for the caller to judge.
+
+    When it returns, raises or is cancelled, no process that the command started is left. Raises
+    `StepFailed`: configuration if it cannot be started, resource if it passes a limit, transient if it does
+    not end in time.
+    """
+    limits = limits or ProcessLimits()
+    environment = clean_environment(context, command.environment)
+    _check_words(command.arguments)
+    with ExitStack() as stack:
+        place = stack.enter_context(directory(context.root, command.directory))
+        pipes = stack.enter_context(_pipes())
+        supervised = _Supervised(command, limits, pipes)
+        return await supervised.run(
+            place, environment, min(command.timeout or context.timeout, context.timeout)
+        )
+
+
+async def launcher_health() -> Health:
+    """Whether processes can be started and supervised here."""
+    context = StepContext(root=Path.cwd(), timeout=10.0)
+    try:
+        ended = await run(Command((sys.executable, "-I", "-S", "-c", "")), context)
+    except StepFailed as error:
+        return Health(healthy=False, message=error.message, hint=error.hint)
+    return Health(healthy=ended.exit_code == 0, message="" if ended.exit_code == 0 else ended.reason)
+
+
+def clean_environment(context: StepContext, added: Mapping[str, str]) -> dict[str, str]:
+    """Returns the environment of a command: little of the worker's, what was asked for, and who is asking.
+
+    Raises `StepFailed` (configuration) for a name or value that no environment can hold.
+    """
+    for name, value in added.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise StepFailed(f"env: {name!r} cannot be set", Category.CONFIGURATION)
+    return {
+        "PATH": os.defpath,
+        **{name: os.environ[name] for name in INHERITED if name in os.environ},
+        **added,
+        "TASKMARK_IDEMPOTENCY_KEY": context.idempotency_key,
+        "TASKMARK_EXECUTION_ID": context.execution_id,
+        "TASKMARK_PROJECT_ID": context.project or "",
+        "TASKMARK_WORKER_ID": context.worker_id,
+        "TASKMARK_ATTEMPT": str(context.attempt),
+    }
+
+
+def _check_words(words: tuple[str, ...]) -> None:
+    """Raises `StepFailed` (configuration) for a command that no system can start."""
+    if not words or not words[0]:
+        raise StepFailed(
+            "the command is empty", Category.CONFIGURATION, hint="give a program and its arguments"
+        )
+    for word in words:
+        try:
+            encoded = os.fsencode(word)
+        except UnicodeEncodeError:
+            encoded = b"\0"
+        if b"\0" in encoded:
+            raise StepFailed(
+                f"the command has a word that no program can be given: {word[:80]!r}", Category.CONFIGURATION
+            )
+
+
+@dataclass
+class _Pipes:
+    """The worker's and the launcher's ends; an end that is closed is -1."""
+
+    control_reading: int
+    control: int
+    status: int
+    status_writing: int
+
+    def close(self, *names: str) -> None:
+        """Closes ends, each once."""
+        for name in names:
+            descriptor = getattr(self, name)
+            if descriptor >= 0:
+                setattr(self, name, -1)
+                os.close(descriptor)
+
+
+@contextmanager
+def _pipes() -> Iterator[_Pipes]:
+    """Lends two pipes and closes what is still open of them."""
+    try:
+        pipes = _Pipes(*os.pipe(), *os.pipe())
+    except OSError as error:
+        raise _not_started("the command", error) from error
+    try:
+        yield pipes
+    finally:
+        pipes.close("control_reading", "control", "status", "status_writing")
+
+
+class _Supervised:
+    """One command under its launcher."""
+
+    def __init__(self, command: Command, limits: ProcessLimits, pipes: _Pipes) -> None:
+        self.command = command
+        self.limits = limits
+        self.pipes = pipes
+        self.stdout = Capture(limits.kept)
+        self.stderr = Capture(limits.kept)
+        self.said = bytearray()
+        """By the launcher."""
+
+    async def run(self, place: int, environment: Mapping[str, str], seconds: float) -> Ended:
+        """Starts it, waits for its end or ends it."""
+        starting = asyncio.ensure_future(self._start(place, environment))
+        try:
+            process = await asyncio.shield(starting)
+            async with asyncio.timeout(seconds):
+                await self._follow(process)
+        except TimeoutError as error:
+            raise StepFailed(
+                f"{self._name} did not end within {seconds:g} s, so it was ended",
+                hint="raise the step's `timeout` if it needs longer",
+            ) from error
+        except OSError as error:
+            raise _not_started(self._name, error) from error
+        finally:
+            await _uninterrupted(self._end(starting))
+        return self._judge()
+
+    @property
+    def _name(self) -> str:
+        """The program, for messages."""
+        return os.path.basename(self.command.arguments[0])
+
+    async def _start(self, place: int, environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+        """Starts the launcher, with its ends of the pipes."""
+        limits, pipes = self.limits, self.pipes
+        numbers = (pipes.control_reading, pipes.status_writing, place)
+        sizes = (limits.memory, limits.cpu_seconds, limits.file_size, limits.processes)
+        try:
+            return await asyncio.create_subprocess_exec(
+                *LAUNCHER,
+                ",".join(str(number) for number in (*numbers, *sizes)),
+                str(limits.grace),
+                *self.command.arguments,
+                stdin=asyncio.subprocess.DEVNULL if self.command.stdin is None else asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=environment,
+                start_new_session=True,
+                pass_fds=(*numbers, *self.command.descriptors),
+            )
+        finally:
+            pipes.close("control_reading", "status_writing")
+
+    async def _follow(self, process: asyncio.subprocess.Process) -> None:
+        """Feeds and reads the streams until all is over."""
+        await asyncio.gather(self._feed(process.stdin), self._drain(process))
+
+    async def _drain(self, process: asyncio.subprocess.Process) -> None:
+        """Reads the streams until all is over."""
+        assert process.stdout is not None
+        assert process.stderr is not None
+        reading = asyncio.gather(
+            self._read(process.stdout, self.stdout), self._read(process.stderr, self.stderr), process.wait()
+        )
+        try:
+            await self._launcher_gone()
+            if not _ENDS & self._told.keys():
+                _force_group(self._told.get("pid"))
+            # Without its launcher a descendant may have escaped and hold the output open.
+            await asyncio.wait({reading}, timeout=LAST_WORDS)
+        finally:
+            reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await reading
+
+    async def _feed(self, stream: asyncio.StreamWriter | None) -> None:
+        """Writes the command's input; it may end without reading it."""
+        if stream is None:
+            return
+        with suppress(BrokenPipeError, ConnectionResetError):
+            stream.write(self.command.stdin or b"")
+            await stream.drain()
+        stream.close()
+
+    async def _read(self, stream: asyncio.StreamReader, capture: Capture) -> None:
+        """Keeps the end of what is printed, and ends a command that prints without end."""
+        while chunk := await stream.read(CHUNK):
+            capture.add(chunk)
+            if self._printed_too_much:
+                self.pipes.close("control")
+
+    @property
+    def _printed_too_much(self) -> bool:
+        """Whether both streams together have passed the limit."""
+        return bool(self.limits.output) and self.stdout.total + self.stderr.total > self.limits.output
+
+    async def _end(self, starting: asyncio.Future[asyncio.subprocess.Process]) -> None:
+        """Waits until the launcher has put an end to everything; forces it if it is stuck."""
+        self.pipes.close("control")
+        try:
+            process = await starting
+        except OSError:
+            return  # nothing was started, and who awaited it knows
+        try:
+            async with asyncio.timeout(self.limits.grace + FORCE_AFTER):
+                await self._drain(process)
+        except TimeoutError:
+            _force(process.pid, self._told.get("pid"))
+            await self._drain(process)
+
+    async def _launcher_gone(self) -> None:
+        """Waits until nobody holds the other end of the status pipe, and keeps what is said on it."""
+        loop = asyncio.get_running_loop()
+        gone: asyncio.Future[None] = loop.create_future()
+
+        def listen() -> None:
+            said = os.read(self.pipes.status, 4096)
+            self.said += said
+            if not said and not gone.done():
+                gone.set_result(None)
+
+        loop.add_reader(self.pipes.status, listen)
+        try:
+            await gone
+        finally:
+            loop.remove_reader(self.pipes.status)
+
+    @property
+    def _told(self) -> dict[str, int | str]:
+        """What the launcher has reported so far, by the first word of each line."""
+        lines = (line.partition(" ") for line in self.said.decode().splitlines())
+        return {word: int(value) if value.isdigit() else value for word, _, value in lines}
+
+    def _judge(self) -> Ended:
+        """Returns how the command ended. Raises `StepFailed` if it was not by itself."""
+        told = self._told
+        if self._printed_too_much:
+            raise self._exhausted(f"printed more than {self.limits.output:,} bytes")
+        if "limit" in told:
+            amount = getattr(self.limits, str(told["limit"]))
+            raise self._exhausted(f"passed its limit of {amount:,} ({told['limit']})")
+        if "error" in told:
+            raise _not_started(self._name, OSError(told["error"], os.strerror(int(told["error"]))))
+        if "signal" in told:
+            return self._signalled(int(told["signal"]))
+        if "exit" not in told:
+            said = self.stderr.text.strip()[-500:]
+            raise StepFailed(f"{self._name} was lost: its launcher was killed {said}".rstrip())
+        return Ended(int(told["exit"]), self.stdout, self.stderr)
+
+    def _signalled(self, number: int) -> Ended:
+        """Returns the end by a signal. Raises `StepFailed` (resource) if the signal stands for a limit."""
+        if number == signal.SIGXCPU:
+            raise self._exhausted(f"used more than {self.limits.cpu_seconds:,} s of CPU")
+        if number == signal.SIGXFSZ:
+            raise self._exhausted(f"wrote a file of more than {self.limits.file_size:,} bytes")
+        return Ended(128 + number, self.stdout, self.stderr)
+
+    def _exhausted(self, what: str) -> StepFailed:
+        """Returns the error for a limit."""
+        return StepFailed(
+            f"{self._name} {what}, so it was ended", Category.RESOURCE, hint="let it do less at one time"
+        )
+
+
+def _not_started(name: str, error: OSError) -> StepFailed:
+    """Returns the error for a command that the system refused to start."""
+    if error.errno == errno.ENOENT:
+        return StepFailed(
+            f"{name}: command not found",
+            Category.CONFIGURATION,
+            hint="install it on every worker, or correct its name",
+        )
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN):
+        return StepFailed(f"{name} could not be started: {error.strerror}", Category.RESOURCE)
+    hint = (
+        "pass long data by `stdin` or a file" if error.errno == errno.E2BIG else "check that it is a program"
+    )
+    return StepFailed(f"{name} could not be started: {error.strerror}", Category.CONFIGURATION, hint=hint)
+
+
+async def _uninterrupted(work: Awaitable[Result]) -> Result:
+    """Awaits something that must be finished first, however often the caller is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+    return task.result()
+
+
+def _force(launcher: int, command: int | str | None) -> None:
+    """Kills a launcher that does not answer, and the group it leads to."""
+    with suppress(ProcessLookupError):
+        os.kill(launcher, signal.SIGKILL)
+    _force_group(command)
+
+
+def _force_group(command: int | str | None) -> None:
+    """Kills the group of a command whose launcher is gone."""
+    if isinstance(command, int):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(command, signal.SIGKILL)

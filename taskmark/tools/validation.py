@@ -1,0 +1,99 @@
+"""Arguments of a tool against the model of its parameters: every problem in one message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
+
+from taskmark.errors import Category, StepFailed
+from taskmark.task.hints import closest
+from taskmark.task.model import Json
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Arguments(BaseModel):
+    """Base of the built-in tools' parameters: camelCase in files, and numbers may stand for text.
+
+    YAML reads `[head, -n, 5]` as two words and a number; who writes it means three words.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, coerce_numbers_to_str=True
+    )
+
+
+def validate_arguments(tool_name: str, model: type[Model], arguments: Mapping[str, Json]) -> Model:
+    """Returns the checked parameters. Raises `StepFailed` (configuration) that names each problem.
+
+    Values are left out of the message: they may be secret.
+    """
+    problems = list(_unknown_keys(model, arguments))
+    try:
+        checked = model.model_validate(dict(arguments))
+    except ValidationError as error:
+        problems.extend(_invalid_values(error))
+    if problems:
+        raise StepFailed(
+            f"tool {tool_name}: {'; '.join(problems)}",
+            Category.CONFIGURATION,
+            hint=f"it takes {', '.join(_keys(model)) or 'no arguments'}",
+        )
+    return checked
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Returns ` (did you mean "…"?)`, or nothing if no known word is near."""
+    near = closest(word, known)
+    return f' (did you mean "{near}"?)' if near else ""
+
+
+def _unknown_keys(model: type[BaseModel], arguments: Mapping[str, Json]) -> Iterator[str]:
+    """Yields a problem per key the model does not have; a typing error must never be ignored."""
+    if model.model_config.get("extra") == "allow":
+        return
+    known = _keys(model)
+    accepted = {*known, *(model.model_fields if _takes_names(model) else ())}
+    for key in arguments:
+        if key not in accepted:
+            yield f'unknown key "{key}"{did_you_mean(key, known)}'
+
+
+def _takes_names(model: type[BaseModel]) -> bool:
+    """Whether a field with an alias can also be given by its Python name."""
+    return bool(model.model_config.get("populate_by_name") or model.model_config.get("validate_by_name"))
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    """Returns the keys as people write them."""
+    return [_key(name, field) for name, field in model.model_fields.items()]
+
+
+def _key(name: str, field: FieldInfo) -> str:
+    """Returns the key of one field."""
+    alias = field.validation_alias
+    return alias if isinstance(alias, str) else field.alias or name
+
+
+def _invalid_values(error: ValidationError) -> Iterator[str]:
+    """Yields a problem per value that is missing or of the wrong type."""
+    for problem in error.errors(include_url=False, include_input=False):
+        place = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden" and "." not in place:
+            continue
+        if problem["type"] == "missing":
+            yield f'missing "{place}"'
+        elif place:
+            yield f'"{place}": {_plain(problem["msg"])}'
+        else:
+            yield _plain(problem["msg"])
+
+
+def _plain(message: str) -> str:
+    """Returns pydantic's sentence as part of ours."""
+    text = message.removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,155 @@
+"""What surrounds every step that runs in an activity: heartbeats, time, cancellation, errors, records.
+
+Failures are decided once, here. Everything a step reports is marked as not retryable by the server,
+because the workflow counts and repeats attempts; only what is not the step's fault, a worker that is
+shutting down, is left to the server's own retry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import traceback
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from contextvars import copy_context
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from pydantic import ValidationError
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from taskmark.contracts import StepCall, StepDone, StepStatus
+from taskmark.errors import Category, Failure, StepFailed, TaskmarkError
+from taskmark.ports import Recorder
+from taskmark.projection import attempt_of
+from taskmark.records import AttemptRecord
+
+STACK_LIMIT = 4_000
+MESSAGE_LIMIT = 2_000
+
+
+class Heart:
+    """Keeps the last details and sends them with every beat, so that a later attempt finds them."""
+
+    def __init__(self) -> None:
+        info = activity.info()
+        self._loop = asyncio.get_running_loop()
+        self._context = copy_context()
+        self._details: tuple[Any, ...] = tuple(info.heartbeat_details)
+        timeout = info.heartbeat_timeout
+        self._interval = timeout.total_seconds() / 3 if timeout else None
+
+    @property
+    def details(self) -> Any:
+        """What was kept last, by this attempt or by one that was lost."""
+        return self._details[0] if self._details else None
+
+    def keep(self, *details: Any) -> None:
+        """Keeps details for a later attempt. A tool that runs in a thread may call it there."""
+        self._details = details
+        self._loop.call_soon_threadsafe(partial(activity.heartbeat, *details), context=self._context)
+
+    async def beat(self) -> None:
+        """Beats until it is cancelled. Cancellation and the loss of a worker are noticed only by beats."""
+        while self._interval is not None:
+            activity.heartbeat(*self._details)
+            await asyncio.sleep(self._interval)
+
+
+async def supervised(
+    call: StepCall,
+    body: Callable[[Heart], Awaitable[StepDone]],
+    recorder: Recorder,
+) -> StepDone:
+    """Runs the body within the step's timeout, with heartbeats, and records the attempt.
+
+    Raises `ApplicationError` with the `Failure` and the last heartbeat details as its details.
+    """
+    heart = Heart()
+    beats = asyncio.create_task(heart.beat())
+    started = datetime.now(UTC)
+    recorder.record(_attempt(call, StepStatus.RUNNING, started_at=started))
+    limit = asyncio.timeout(call.timeout)
+    try:
+        async with limit:
+            done = await body(heart)
+    except asyncio.CancelledError:
+        _record_cancelled(call, recorder, started)
+        raise
+    except (Exception, SystemExit) as error:  # a tool that exits Python must not take the worker with it
+        failure = timed_out(call) if limit.expired() else failure_of(error, call)
+        ended = {"started_at": started, "finished_at": datetime.now(UTC), "error": failure}
+        recorder.record(_attempt(call, StepStatus.FAILED, **ended))
+        activity.logger.warning("%s failed: %s", call.step, failure.message)
+        raise ApplicationError(
+            failure.message,
+            failure.model_copy(update={"stack": None}),
+            heart.details,
+            type=failure.category.value,
+            non_retryable=True,
+            category=ApplicationErrorCategory.BENIGN,  # expected: recorded, and told in one line
+        ) from None
+    finally:
+        beats.cancel()
+        with suppress(asyncio.CancelledError):
+            await beats
+    ended = {"started_at": started, "finished_at": datetime.now(UTC)}
+    recorder.record(_attempt(call, StepStatus.COMPLETED, done=done, **ended))
+    return done
+
+
+def _record_cancelled(call: StepCall, recorder: Recorder, started: datetime) -> None:
+    """A worker that shuts down hands its attempt over: that is not a failure, and does not count."""
+    if activity.is_worker_shutdown():
+        raise ApplicationError("the worker is shutting down; another one takes over", type="worker_shutdown")
+    ended = {"started_at": started, "finished_at": datetime.now(UTC)}
+    recorder.record(_attempt(call, StepStatus.CANCELLED, **ended))
+
+
+def timed_out(call: StepCall) -> Failure:
+    """Returns the failure of a step that exceeded its timeout."""
+    return Failure(
+        type="timed_out",
+        message=f"it took longer than its timeout of {call.timeout:g} s",
+        category=Category.TRANSIENT,
+        hint="raise the step's `timeout`, or let it do less",
+        step=call.step,
+        phase=call.phase,
+    )
+
+
+def failure_of(error: BaseException, call: StepCall) -> Failure:
+    """Returns what went wrong as a failure: what an adapter cannot classify is transient."""
+    place = {"step": call.step, "phase": call.phase}
+    stack = _text("".join(traceback.format_exception(error))[-STACK_LIMIT:])
+    if isinstance(error, TaskmarkError):
+        kind = error.type if isinstance(error, StepFailed) else "step_failed"
+        return Failure(
+            type=kind,
+            message=_text(error.message[:MESSAGE_LIMIT]),
+            category=error.category,
+            hint=error.hint and _text(error.hint[:MESSAGE_LIMIT]),
+            stack=stack,
+            **place,
+        )
+    category = Category.CONFIGURATION if isinstance(error, ValidationError) else Category.TRANSIENT
+    message = _text(f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT])
+    return Failure(type="step_failed", message=message, category=category, stack=stack, **place)
+
+
+def _text(text: str) -> str:
+    """Returns text that can be sent: half characters, as they come of broken file names, cannot."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _attempt(call: StepCall, status: StepStatus, **fields: Any) -> AttemptRecord:
+    return attempt_of(call, status, worker=worker_identity(), **fields)
+
+
+def worker_identity() -> str:
+    """Returns who runs this: process and host, as Temporal shows it."""
+    return f"{os.getpid()}@{socket.gethostname()}"

@@ -1,0 +1,6 @@
+"""Runs a worker: `python worker.py`."""
+
+from starter.cli.entry import main
+
+if __name__ == "__main__":
+    main(["worker"])

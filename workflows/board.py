@@ -1,0 +1,230 @@
+"""The state of one phase in one value: every step as it stands, and what the parent has not heard yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from temporalio import workflow
+
+from taskmark.contracts import PhaseReport, PhaseStart, StepState, StepStatus, Wait
+from taskmark.errors import Failure
+from taskmark.plan.phases import title
+from taskmark.records import AttemptRecord, EventKind
+from taskmark.task.model import Json, Phase, Step
+from workflows.admission import Admission
+from workflows.recording import event, record
+
+_ENDED: Mapping[StepStatus, EventKind] = {
+    StepStatus.COMPLETED: "step_completed",
+    StepStatus.FAILED: "step_failed",
+    StepStatus.SKIPPED: "step_skipped",
+    StepStatus.CANCELLED: "step_cancelled",
+}
+
+
+REPORTED_STEPS = 500
+"""Steps in one report; a signal takes 2 MiB, and a failure may have two thousand characters."""
+
+
+ALARMS = 50
+"""Failed steps that the parent hears of at once; of more it hears in time."""
+
+
+class Board:
+    """Every change of a step goes through here, so that progress, results and the store agree."""
+
+    def __init__(self, start: PhaseStart, phase: Phase, admission: Admission) -> None:
+        self.start = start
+        self.phase = phase
+        self.admission = admission
+        self.steps = _pending(phase)
+        self.finished: dict[str, dict[str, Json]] = {}
+        """What expressions see of this phase's own steps."""
+        self.readable: dict[str, Json] = dict(start.steps)
+        """What they see of all steps. Kept up to date rather than made anew for each of thousands."""
+        self.waiting: dict[str, Wait] = {}
+        self.attempt = 1
+        self.failing = False
+        self._expanded = False
+        self._hurried = False
+        self._alarms = 0
+        self._told_still = -1
+        self._changed: dict[str, None] = {}
+        self._here: dict[str, None] = {}
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the parent has not heard everything."""
+        return bool(self._changed) or self.is_urgent
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it must hear it now: waits, failures, and that a pause has been reached."""
+        return self._hurried or (self.admission.is_still and self._told_still < self.admission.wish.epoch)
+
+    def hurry(self) -> None:
+        """Makes the parent hear how things stand at once."""
+        self._hurried = True
+
+    def expand(self, phase: Phase) -> None:
+        """The phase runs once per item: from now on these are its steps."""
+        self.phase = phase
+        self.steps = _pending(phase)
+        self._expanded = True
+        self._changed = dict.fromkeys(self.steps)
+
+    def change(self, step: str, **fields: Any) -> None:
+        """Replaces fields of one step's state."""
+        self.steps[step] = self.steps[step].model_copy(update=fields)
+        self._changed[step] = None
+
+    def begin_here(self, step: Step) -> None:
+        """The step has started and is carried out by the workflow itself, which so counts its attempts."""
+        self._here[step.id] = None
+        self.change(step.id, attempt=self.steps[step.id].attempt + 1)
+        self.begin(step)
+
+    def begin(self, step: Step) -> None:
+        """The step has started; doing it twice changes nothing."""
+        if self.steps[step.id].status is StepStatus.PENDING:
+            self.change(step.id, status=StepStatus.RUNNING, started_at=workflow.now())
+            self._tell("step_started", step, {"kind": step.kind, "name": title(step)})
+
+    def progress(self, step: str, total: int) -> None:
+        """The step has so many items."""
+        self.change(step, items_total=total)
+
+    def item_done(self, step: str) -> None:
+        """One more of its items has ended."""
+        self.change(step, items_done=self.steps[step].items_done + 1)
+
+    def end(self, step: Step, status: StepStatus, **fields: Any) -> None:
+        """The step has ended: `output`, `error`, `reason` and `fallback` as they apply."""
+        state = self.steps[step.id]
+        if state.status.is_final:
+            return
+        self.change(step.id, status=status, finished_at=workflow.now(), **fields)
+        self.finished[step.id] = self.readable[step.id] = _visible(self.steps[step.id])
+        error: Failure | None = fields.get("error")
+        payload = {"reason": fields.get("reason"), "error": error.message if error else None}
+        self._tell(_ENDED[status], step, payload, self.steps[step.id].attempt)
+        if status is StepStatus.FAILED and self._alarms < ALARMS:
+            self._alarms += 1
+            self.hurry()
+        if step.id in self._here or self.steps[step.id].attempt == 0:
+            self._record(step)  # nobody else does: no activity ran
+
+    def interrupt(self, step: Step) -> None:
+        """The task ended first: what had begun is cancelled, and what had not is skipped."""
+        begun = self.steps[step.id].started_at is not None
+        status = StepStatus.CANCELLED if begun else StepStatus.SKIPPED
+        self.end(step, status, reason="the task was stopped first")
+
+    def retry(self, step: str) -> None:
+        """Puts a step that did not complete back to the start, keeping the number of its attempts."""
+        state = self.steps[step]
+        if state.status is not StepStatus.COMPLETED:
+            fresh = StepState(id=state.id, kind=state.kind, name=state.name, critical=state.critical)
+            self.steps[step] = fresh.model_copy(update={"attempt": state.attempt})
+            self._changed[step] = None
+            self.finished.pop(step, None)
+            self.readable.pop(step, None)
+
+    def wait(self, wait: Wait) -> None:
+        """Something waits for a person from now on; the parent hears it at once."""
+        self.waiting[wait.step or wait.name] = wait
+        self.hurry()
+
+    def waited(self, step: str) -> None:
+        """It waits no longer."""
+        if self.waiting.pop(step, None) is not None:
+            self.hurry()
+
+    def failed(self) -> None:
+        """A critical failure stops the whole task; the parent hears it at once."""
+        self.failing = True
+        self.hurry()
+
+    def report(self) -> PhaseReport:
+        """Returns what the parent has not heard yet, as much as fits one signal, and counts it as told."""
+        names = list(islice(self._changed, REPORTED_STEPS))
+        report = self._report(names, with_outputs=False)
+        for name in names:
+            del self._changed[name]
+        self._hurried = False
+        if self.admission.is_still:
+            self._told_still = self.admission.wish.epoch
+        return report
+
+    def snapshot(self) -> PhaseReport:
+        """Returns every step as it stands, without outputs."""
+        return self._report(list(self.steps), with_outputs=False)
+
+    def _report(self, names: list[str], with_outputs: bool) -> PhaseReport:
+        states = (self.steps[name] for name in names)
+        return PhaseReport(
+            phase=self.phase.slug,
+            epoch=self.admission.wish.epoch,
+            in_flight=self.admission.in_flight,
+            steps=tuple(s if with_outputs else s.model_copy(update={"output": None}) for s in states),
+            expanded=self._expanded,
+            waiting=tuple(self.waiting.values()),
+            failing=self.failing,
+            attempt=self.attempt,
+        )
+
+    def last_reports(self) -> Iterator[PhaseReport]:
+        """Yields every step as it stands, outputs included, in reports that fit a signal."""
+        names = iter(self.steps)
+        while some := list(islice(names, REPORTED_STEPS)):
+            yield self._report(some, with_outputs=True)
+
+    def _tell(self, kind: EventKind, step: Step, payload: Mapping[str, Json], attempt: int = 0) -> None:
+        record(
+            event(
+                self.start.execution_id,
+                kind,
+                phase=self.phase.slug,
+                step=step.id,
+                attempt=attempt,
+                occurrence=self.attempt - 1,
+                payload=payload,
+            )
+        )
+
+    def _record(self, step: Step) -> None:
+        state = self.steps[step.id]
+        record(
+            AttemptRecord(
+                execution_id=self.start.execution_id,
+                phase=self.phase.slug,
+                step=step.id,
+                attempt=state.attempt,
+                kind=step.kind,
+                name=step.value,
+                description=step.description or None,
+                status=state.status,
+                output=state.output,
+                error=state.error,
+                started_at=state.started_at,
+                finished_at=state.finished_at,
+                as_of=workflow.now(),
+                trace_id=self.start.trace_id,
+            )
+        )
+
+
+def _pending(phase: Phase) -> dict[str, StepState]:
+    return {
+        step.id: StepState(id=step.id, kind=step.kind, name=title(step), critical=step.is_critical)
+        for step in phase.steps
+    }
+
+
+def _visible(state: StepState) -> dict[str, Json]:
+    view: dict[str, Json] = {"status": state.status.value}
+    if state.status is StepStatus.COMPLETED:
+        view["output"] = state.output
+    return view

@@ -1,0 +1,144 @@
+"""How an execution begins: from whatever it was given to a checked definition and checked inputs.
+
+Anyone may start it, with anything. Whatever is wrong fails the workflow at once and says what and
+where; an exception here would fail only the workflow task, which Temporal repeats for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from pydantic import ValidationError
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+from taskmark.contracts import (
+    COMPILE_ACTIVITY,
+    ID_LIMIT,
+    RESULT_LIMIT,
+    Compiled,
+    Limits,
+    PhaseStart,
+    StartTask,
+)
+from taskmark.errors import InvalidInputs
+from taskmark.plan import soundness
+from taskmark.task.inputs import check_inputs
+from taskmark.task.model import Json, TaskDefinition
+from taskmark.task.packing import unpack
+from workflows.artifacts import size_of
+
+MESSAGE_LIMIT = 4_000
+EXAMPLE = '{"task": "repo-health", "inputs": {}}'
+
+
+def read(given: Sequence[Any]) -> StartTask:
+    """Returns the start as a message. Raises `ApplicationError` (`invalid_start`) if it is none."""
+    if len(given) != 1 or not isinstance(given[0], dict):
+        raise refused("invalid_start", f"the input has to be one object such as {EXAMPLE}")
+    start = given[0]
+    try:
+        request = StartTask.model_validate(start)
+    except ValidationError as error:
+        problems = "; ".join(_problem(e) for e in error.errors(include_url=False))
+        raise refused("invalid_start", f"the input does not fit: {problems}") from None
+    unknown = [str(key)[:64] for key in start if key not in StartTask.model_fields]
+    if unknown:
+        known = "`task` or `source`, `inputs`, `project`, `build_id`"
+        raise refused("invalid_start", f"unknown: {', '.join(unknown)[:200]}; a start takes {known}")
+    named = [request.task, request.source, request.definition, request.packed]
+    if sum(value is not None for value in named) != 1:
+        message = f"give exactly one of `task`, `source` and `definition`, such as {EXAMPLE}"
+        raise refused("invalid_start", message)
+    if request.resume_from is not None:
+        raise refused("invalid_start", "`resume_from` is not supported by this version")
+    return request
+
+
+def read_phase(given: Sequence[Any]) -> PhaseStart:
+    """Returns what a task gave one of its phases. Raises `ApplicationError` (`invalid_start`) for anything
+    that a task does not give."""
+    if workflow.info().parent is None:
+        raise refused(
+            "invalid_start", f"a phase is started by its task; start a task instead, with {EXAMPLE}"
+        )
+    try:
+        return PhaseStart.model_validate(*given)
+    except (TypeError, ValidationError) as error:
+        raise refused("invalid_start", f"a task of another version started this phase: {error}") from None
+
+
+async def compiled(request: StartTask) -> tuple[TaskDefinition, dict[str, Json], Limits]:
+    """Returns the definition, the checked inputs and the limits, compiling the text if need be.
+
+    Raises `ApplicationError` (`invalid_task`, `invalid_inputs`) with every problem.
+    """
+    if request.task is not None or request.source is not None:
+        found = await _compile(request)
+        definition = found.definition or unpack(found.packed or "", TaskDefinition)
+        inputs, limits = dict(found.inputs), found.limits
+    else:
+        definition, inputs = _checked(request)
+        limits = request.limits or Limits()
+    _check_sizes(definition, inputs)
+    return definition, inputs, limits
+
+
+def _checked(request: StartTask) -> tuple[TaskDefinition, dict[str, Json]]:
+    try:
+        definition = request.definition or unpack(request.packed or "", TaskDefinition)
+    except ValueError as error:
+        raise refused("invalid_start", f"the packed definition cannot be read: {error}"[:2000]) from None
+    if found := soundness.problems(definition):
+        raise refused("invalid_start", f"the definition is not sound: {'; '.join(found[:10])}")
+    try:
+        return definition, check_inputs(definition, request.inputs)
+    except InvalidInputs as error:
+        raise refused("invalid_inputs", error.message, {"problems": list(error.problems)}) from None
+
+
+def _check_sizes(definition: TaskDefinition, inputs: dict[str, Json]) -> None:
+    """Raises `ApplicationError` for what would not fit Temporal's limits later, where nobody could say so."""
+    if size_of(inputs) > RESULT_LIMIT:
+        problem = f"the inputs have {size_of(inputs) // 1024} KiB, and {RESULT_LIMIT // 1024} are allowed"
+        problem += "; put large data into a file and give its path"
+        raise refused("invalid_inputs", problem, {"problems": [problem]})
+    if found := soundness.too_long(definition, workflow.info().workflow_id):
+        message = (
+            f"ids of workflows have at most {ID_LIMIT} bytes; start it with a shorter id: {found[0][:60]}…"
+        )
+        raise refused("invalid_start", message)
+
+
+async def _compile(request: StartTask) -> Compiled:
+    name = request.task or "the given text"
+    try:
+        found: Compiled = await workflow.execute_activity(
+            COMPILE_ACTIVITY,
+            request,
+            result_type=Compiled,
+            start_to_close_timeout=timedelta(seconds=60),
+            retry_policy=RetryPolicy(maximum_attempts=20, maximum_interval=timedelta(seconds=10)),
+            summary=f"check {name}"[:200],
+        )
+    except ActivityError as error:
+        if is_cancelled_exception(error):
+            raise
+        cause = error.cause
+        if isinstance(cause, ApplicationError):
+            raise refused(cause.type or "invalid_task", cause.message, *cause.details) from None
+        raise refused("invalid_task", f"{name} could not be checked: {cause}") from None
+    return found
+
+
+def refused(kind: str, message: str, *details: Any) -> ApplicationError:
+    """Returns the failure of an execution that cannot begin."""
+    return ApplicationError(message[:MESSAGE_LIMIT], *details, type=kind, non_retryable=True)
+
+
+def _problem(error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    return f"`{place}`: {error['msg'].lower()}"[:500]

@@ -1,0 +1,556 @@
+"""Runs the steps of a phase: one method per kind, and what is common to all of them around it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError, is_cancelled_exception
+
+from taskmark.contracts import (
+    AGENT_ACTIVITY,
+    AGGREGATE_ACTIVITY,
+    INLINE_LIMIT,
+    KIND_ACTIVITY,
+    RESULT_LIMIT,
+    TASK_WORKFLOW,
+    TOOL_ACTIVITY,
+    PhaseStart,
+    StartTask,
+    StepCall,
+    StepStatus,
+    Wait,
+    idempotency_key,
+    phase_workflow_id,
+)
+from taskmark.errors import Category, Failure, InvalidExpression, StepFailed
+from taskmark.plan import aggregates
+from taskmark.plan.phases import said
+from taskmark.task.durations import parse_duration
+from taskmark.task.model import BUILT_IN_KINDS, Agent, Fallback, Json, Phase, Retry, Step
+from workflows.admission import Admission, Stopped
+from workflows.artifacts import Shelf, Sources, absent, bare, size_of
+from workflows.attempts import Attempts, Unwanted
+from workflows.background import wind_down
+from workflows.board import Board
+from workflows.calls import GaveUp, call, shortened
+from workflows.children import failure_of
+from workflows.clock import within
+from workflows.effort import Effort
+from workflows.gates import Gates
+from workflows.lanes import Lane
+from workflows.scope import Scope
+
+_PLAINLY_DESCRIBED = frozenset({"tool", "aggregate", "task", "wait"})
+"""Kinds whose description is for people only, and no template."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a step came to: its output, and a failure that did not fail it (one agent of several)."""
+
+    output: Json = None
+    error: Failure | None = None
+    fallback: bool = False
+
+
+class StepRunner:
+    """Runs single steps of one phase, for one item of the phase's `forEach` if it has one."""
+
+    def __init__(  # noqa: PLR0917 - the parts of one phase, put together in one place
+        self,
+        start: PhaseStart,
+        phase: Phase,
+        board: Board,
+        admission: Admission,
+        gates: Gates,
+        scope: Scope,
+        shelf: Shelf,
+        effort: Effort,
+        lane: Lane,
+    ) -> None:
+        self._lane = lane
+        self._shelf = shelf
+        self._effort = effort
+        self._begun: dict[tuple[str, int | None], None] = {}
+        """The items that have begun."""
+        self._lost: dict[str, None] = {}
+        """Critical steps one of whose items has failed: no further item begins."""
+        self._before: dict[str, int] = {}
+        self.interrupted = False
+        """Whether a stop kept a step from running."""
+        self._start = start
+        self._phase = phase
+        self._board = board
+        self._admission = admission
+        self._gates = gates
+        self._scope = scope
+        self.subtasks: dict[str, None] = {}
+        """Workflow ids of the sub-tasks that run, to pass a pause on to."""
+
+    async def run(self, step: Step) -> None:
+        """Runs the step to its end, whatever it is; the board says how it ended."""
+        end = self._board.end
+        self._before[step.id] = self._board.steps[step.id].attempt
+        try:
+            async with self._admission.slot():
+                pass  # a pause or stop holds before anything of the step is evaluated
+            done = await self._perform(step)
+            if done is not None:
+                output, error = done.output, done.error
+                end(step, StepStatus.COMPLETED, output=output, error=error, fallback=done.fallback)
+        except Stopped:
+            self.interrupted = True
+            self._board.interrupt(step)
+        except GaveUp as error:
+            end(step, StepStatus.FAILED, error=self._placed(step, error.failure))
+        except (InvalidExpression, StepFailed) as error:
+            if self._board.steps[step.id].status is StepStatus.PENDING:
+                self._board.begin_here(step)
+            end(step, StepStatus.FAILED, error=self._logic(step, error))
+        except (Exception, asyncio.CancelledError) as error:
+            if is_cancelled_exception(error):
+                self._board.interrupt(step)
+            raise
+
+    async def _perform(self, step: Step) -> Done | None:
+        """Returns what the step came to, or None if it was skipped."""
+        await self._effort.turn()
+        try:
+            names = await self._names(step)
+            if step.condition is not None and not self._effort.test(step.condition, names):
+                self._board.end(step, StepStatus.SKIPPED, reason=f"its condition is false: {step.condition}")
+                return None
+            return await self._dispatch(step, names)
+        except InvalidExpression:
+            missing = self._missing(step)
+            if not missing or self._board.steps[step.id].status is not StepStatus.PENDING:
+                raise
+            reason = f"it needs the output of {', '.join(missing)}"
+            self._board.end(step, StepStatus.SKIPPED, reason=reason)
+            return None
+
+    def _missing(self, step: Step) -> list[str]:
+        """Returns the outputs it reads that are not there."""
+        names = self._scope.names(self._lane)
+        found = [s for s in step.reads_steps if "output" not in names["steps"].get(s, {})]
+        found += [s for s in step.reads_phases if self._start.phases.get(s, {}).get("status") != "completed"]
+        try:
+            return found or absent(names, _sources(step))
+        except InvalidExpression:
+            return found
+
+    async def _names(self, step: Step) -> dict[str, Any]:
+        return await self._shelf.prepare(self._scope.names(self._lane), _sources(step))
+
+    async def _dispatch(self, step: Step, names: dict[str, Any]) -> Done | None:
+        match step.kind:
+            case "plain":
+                return await self._plain(step, names)
+            case "validation":
+                return self._validation(step, names)
+            case "approval" | "question":
+                return await self._gate(step, names)
+            case "wait":
+                return await self._wait(step)
+            case _ if step.for_each is not None:
+                return await self._for_each(step, names)
+            case _:
+                output, fell_back = await self._one(step, names, None)
+                return Done(output=output, fallback=fell_back)
+
+    # --- kinds that are evaluated here ------------------------------------------------------------
+
+    def _validation(self, step: Step, names: dict[str, Any]) -> Done:
+        holds = self._effort.test(step.value, names)
+        message = "" if holds else self._effort.text(step.description, names)
+        self._board.begin_here(step)
+        if holds:
+            return Done(output=True)
+        raise GaveUp(
+            Failure(
+                type="validation_failed",
+                message=message or f"not true: {step.value}",
+                category=Category.LOGIC,
+                hint=f"the condition was: {step.value}",
+            )
+        )
+
+    async def _wait(self, step: Step) -> Done:
+        self._board.begin_here(step)
+        summary = shortened(step.description or f"wait {step.value}")
+        if await within(parse_duration(step.value), lambda: self._admission.stopped, summary):
+            raise Stopped
+        return Done()
+
+    async def _gate(self, step: Step, names: dict[str, Any]) -> Done | None:
+        prompt = self._effort.text(step.description, names)
+        self._board.begin_here(step)
+        kind = "approval" if step.kind == "approval" else "question"
+        wait = Wait(
+            kind=kind,
+            name=step.value or step.id,
+            prompt=prompt,
+            since=workflow.now(),
+            phase=self._phase.slug,
+            step=step.id,
+            answer_schema=step.answer_schema,
+            approvers=step.approvers,
+        )
+        self._board.change(step.id, status=StepStatus.WAITING)
+        decision = await self._gates.decision(wait, step.timeout)
+        if decision is None and step.on_timeout == "pause":
+            decision = await self._gates.decision(wait, None)
+        if decision is None:
+            message = f"nobody decided “{wait.name}” within {step.timeout:g} s"
+            raise GaveUp(Failure(type="timed_out", message=message, category=Category.LOGIC))
+        if step.kind == "question":
+            return Done(output=decision.value)
+        if decision.approved:
+            return Done(output={"approved": True, "by": decision.by, "comment": decision.comment})
+        message = decision.comment or f"“{wait.name}” was rejected"
+        if step.on_reject == "skip":
+            self._board.end(step, StepStatus.SKIPPED, reason=message)
+            return None
+        raise GaveUp(Failure(type="rejected", message=message, category=Category.LOGIC))
+
+    # --- kinds that call --------------------------------------------------------------------------
+
+    async def _plain(self, step: Step, names: dict[str, Any]) -> Done:
+        """An instruction goes to each of the phase's agents; with no agent at all it is a note."""
+        agents = self._phase.agents or self._start.default_agents
+        if not agents:
+            self._board.begin_here(step)
+            return Done()
+        self._board.begin(step)
+        self._board.progress(step.id, len(agents))
+
+        def ask(index: int) -> Awaitable[tuple[Json, bool]]:
+            agent = agents[index]
+            return self._ask(step, names, agent, index, share=len(agents))
+
+        answers, failures = await self._all(step, len(agents), ask, stop_at_failure=False)
+        if len(failures) == len(agents) or (failures and step.is_critical):
+            raise GaveUp(failures[0])
+        output = {agent: answer for agent, answer in zip(agents, answers, strict=True) if answer is not None}
+        return Done(output=output, error=failures[0] if failures else None)
+
+    async def _for_each(self, step: Step, names: dict[str, Any]) -> Done:
+        items = step.for_each
+        if isinstance(items, str):
+            items = self._effort.evaluate(bare(items), names)
+        if not isinstance(items, list | tuple):
+            raise InvalidExpression(f"forEach needs a list, and `{step.for_each}` is {_kind_of(items)}")
+        self._board.begin(step)
+        self._board.progress(step.id, len(items))
+
+        def perform(index: int) -> Awaitable[tuple[Json, bool]]:
+            inner = {**names, "item": items[index], "index": index}
+            return self._one(step, inner, index, share=len(items))
+
+        outputs, failures = await self._all(step, len(items), perform, stop_at_failure=step.is_critical)
+        if failures and step.is_critical:
+            first = failures[0]
+            message = f"{len(failures)} of {len(items)} items failed; the first: {first.message}"
+            raise GaveUp(first.model_copy(update={"message": message}))
+        output = await self._shelf.keep(outputs, self._share(1))
+        fell_back = self._board.steps[step.id].fallback
+        return Done(output=output, error=failures[0] if failures else None, fallback=fell_back)
+
+    async def _all(
+        self,
+        step: Step,
+        count: int,
+        perform: Callable[[int], Awaitable[tuple[Json, bool]]],
+        *,
+        stop_at_failure: bool,
+    ) -> tuple[list[Json], list[Failure]]:
+        """Runs all items side by side within the window; returns outputs in order, and what failed."""
+        outputs: list[Json] = [None] * count
+        failures: dict[int, Failure] = {}
+        skipped: list[int] = []
+        self._lost.pop(step.id, None)
+        for index in range(count):
+            self._begun.pop((step.id, index), None)
+
+        def failed(index: int, failure: Failure) -> None:
+            failures[index] = failure
+            if stop_at_failure:
+                self._lost[step.id] = None
+
+        async def one(index: int) -> None:
+            try:
+                outputs[index], fell_back = await perform(index)
+                if fell_back:
+                    self._board.change(step.id, fallback=True)
+            except GaveUp as error:
+                failed(index, error.failure)
+            except (InvalidExpression, StepFailed) as error:
+                failed(index, self._logic(step, error))
+            except Stopped:
+                skipped.append(index)
+            except Unwanted:
+                return
+            self._board.item_done(step.id)
+
+        await gather([asyncio.create_task(one(index)) for index in range(count)])
+        if skipped:
+            raise Stopped
+        return outputs, [failures[index] for index in sorted(failures)]
+
+    async def _one(
+        self, step: Step, names: dict[str, Any], item: int | None, share: int = 1
+    ) -> tuple[Json, bool]:
+        """Runs one call, then its fallback; returns the output and whether it is the fallback's."""
+        try:
+            return await self._call_kind(step, names, item, share), False
+        except GaveUp as failed:
+            if step.fallback is None:
+                raise
+            try:
+                return await self._fall_back(step, step.fallback, names, item, share), True
+            except Stopped:
+                raise failed from None
+
+    async def _call_kind(self, step: Step, names: dict[str, Any], item: int | None, share: int) -> Json:
+        match step.kind:
+            case "tool":
+                return await self._call(step, TOOL_ACTIVITY + step.value, step.value, names, item, share)
+            case "agent":
+                output, _ = await self._ask(step, names, step.value, item, share=share)
+                return output
+            case "aggregate":
+                return await self._aggregate(step, names, item, share)
+            case "task":
+                return await self._subtask(step, names, item, share)
+            case _:
+                return await self._call(step, KIND_ACTIVITY + step.kind, step.value, names, item, share)
+
+    async def _fall_back(
+        self, step: Step, fallback: Fallback, names: dict[str, Any], item: int | None, share: int
+    ) -> Json:
+        if fallback.kind == "value":
+            return self._effort.render(fallback.value, names)
+        arguments = step.arguments if fallback.arguments is None else fallback.arguments
+        # another tool is another effect: it must not pass for a repetition of the first
+        key = idempotency_key(self._start.execution_id, self._phase.slug, f"{step.id}#fallback", item)
+        changes = {"kind": fallback.kind, "value": fallback.name, "arguments": arguments}
+        other = step.model_copy(update={**changes, "idempotency_key": key, "fallback": None})
+        self._before[step.id] = self._board.steps[step.id].attempt
+        return await self._call_kind(other, names, item, share)
+
+    async def _ask(
+        self, step: Step, names: dict[str, Any], agent: str, item: int | None, share: int
+    ) -> tuple[Json, bool]:
+        text = self._start.agents.get(agent)
+        return await self._call(step, AGENT_ACTIVITY, agent, names, item, share, agent=text), False
+
+    async def _aggregate(self, step: Step, names: dict[str, Any], item: int | None, share: int) -> Json:
+        await self._effort.turn()
+        arguments = self._effort.render(step.arguments, names)
+        values = await self._shelf.load(arguments.pop("over", None))
+        if values is None:
+            values = [*self._start.answers, *self._answers_before(step)]
+        if isinstance(values, dict):
+            values = list(values.values())
+        if not isinstance(values, list | tuple):
+            raise InvalidExpression(f"`over` needs a list, and it is {_kind_of(values)}")
+        if step.value not in aggregates.BUILT_IN:
+            activity = AGGREGATE_ACTIVITY + step.value
+            return await self._call(step, activity, step.value, names, item, share, values=tuple(values))
+        self._board.begin_here(step)
+        loaded = [await self._shelf.load(value) for value in values]
+        await self._effort.turn()
+        self._effort.charge(size_of(loaded) // 4)
+        return await self._shelf.keep(aggregates.aggregate(step.value, loaded, arguments), self._share(share))
+
+    def _answers_before(self, step: Step) -> list[Json]:
+        """Returns what steps of this phase answered: all others in a parallel phase, else those before."""
+        found: list[Json] = []
+        for other in self._lane.steps:
+            if other.id == step.id:
+                if not self._phase.parallel:
+                    break
+                continue
+            found.extend(said(other.kind, self._board.steps.get(other.id)))
+        return found
+
+    async def _subtask(self, step: Step, names: dict[str, Any], item: int | None, share: int) -> Json:
+        await self._effort.turn()
+        start = self._start
+        suffix = step.id if item is None else f"{step.id}/{item}"
+        child = f"{phase_workflow_id(start.execution_id, self._phase.slug)}/{suffix}"
+        request = StartTask(
+            definition=start.tasks.get(step.value),
+            packed=start.packed_tasks.get(step.value),
+            inputs=await self._shelf.filled(self._effort.render(step.arguments, names)),
+            project=start.project,
+            build_id=start.build_id,
+            limits=start.limits,
+            trace_id=start.trace_id,
+            parent_id=start.execution_id,
+            report_to=workflow.info().workflow_id,
+            cause="parent",
+        )
+        size = len(request.model_dump_json())
+        async with self._admission.slot():
+            await self._effort.send(size, f"what the sub-task {step.value} is given")
+            if not self._is_wanted(step, item):
+                raise Unwanted
+            self._board.begin_here(step)
+            try:
+                handle = await workflow.start_child_workflow(
+                    TASK_WORKFLOW,
+                    request,
+                    id=child,
+                    cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+                    parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+                    task_timeout=timedelta(seconds=start.limits.workflow_task),
+                    static_summary=shortened(step.description or step.value),
+                )
+                self.subtasks[child] = None  # only now: before its start it cannot be told of a pause
+                result = await handle
+            except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
+                if is_cancelled_exception(error) and self._admission.stopped:
+                    raise
+                raise GaveUp(failure_of(error, f"the sub-task {step.value}")) from error
+            finally:
+                self.subtasks.pop(child, None)
+                self._admission.rest(child, still=False)
+        return await self._shelf.keep(result["outputs"], self._share(share))
+
+    async def _call(  # noqa: PLR0917 - what one call is made of
+        self,
+        step: Step,
+        activity: str,
+        name: str,
+        names: dict[str, Any],
+        item: int | None,
+        share: int,
+        *,
+        agent: Agent | None = None,
+        values: tuple[Json, ...] = (),
+    ) -> Json:
+        def make() -> StepCall:
+            return self._request(step, name, names, item, share, agent, values)
+
+        limits = self._start.limits
+        retry = step.retry or Retry.model_validate(self._start.retry or {})
+        done = await call(
+            activity,
+            make,
+            retry=retry,
+            heartbeat=step.heartbeat or limits.heartbeat,
+            limits=limits,
+            admission=self._admission,
+            effort=self._effort,
+            observer=Attempts(self._board, step, lambda: self._is_wanted(step, item)),
+            attempts_before=self._before.get(step.id, 0),
+        )
+        return done.output
+
+    def _is_wanted(self, step: Step, item: int | None) -> bool:
+        """Whether an item may begin or go on; asking for it is its beginning."""
+        if step.id in self._lost and (step.id, item) not in self._begun:
+            return False
+        self._begun[step.id, item] = None
+        return True
+
+    def _request(  # noqa: PLR0917 - the fields of one message, gathered in one place
+        self,
+        step: Step,
+        name: str,
+        names: dict[str, Any],
+        item: int | None,
+        share: int,
+        agent: Agent | None,
+        values: tuple[Json, ...],
+    ) -> StepCall:
+        start, limits = self._start, self._start.limits
+        key = idempotency_key(start.execution_id, self._phase.slug, step.id, item)
+        if step.idempotency_key is not None:
+            key = self._effort.text(step.idempotency_key, names)
+        asks = agent is not None or step.kind not in BUILT_IN_KINDS
+        return StepCall(
+            execution_id=start.execution_id,
+            task_id=start.task_id,
+            trace_id=start.trace_id,
+            project=start.project,
+            phase=self._phase.slug,
+            step=step.id,
+            item=item,
+            kind=step.kind,
+            name=name,
+            description=self._effort.text(step.description, names) if asks else step.description,
+            arguments=self._effort.render(step.arguments, names),
+            idempotency_key=key,
+            timeout=step.timeout or limits.tool_timeouts.get(name) or limits.step_timeout,
+            agent=agent,
+            context=self._context() if asks else {},
+            values=values,
+            inline_limit=self._share(share),
+        )
+
+    def _context(self) -> dict[str, Json]:
+        """Returns what an agent or a registered kind may read; large outputs as references."""
+        names = self._scope.names(self._lane)
+        return {key: names[key] for key in ("inputs", "phases", "steps")}
+
+    def _share(self, items: int) -> int:
+        """Returns the bytes one output may have inline, so that the phase keeps to half the budget."""
+        return max(256, min(INLINE_LIMIT, RESULT_LIMIT // 2 // max(items, len(self._phase.steps), 1)))
+
+    def _placed(self, step: Step, failure: Failure) -> Failure:
+        """Returns the failure with its place, and with what else it affects: steps that read the step, those
+        that will not begin because of it, and outputs that name it."""
+        plain = self._lane.plain_id(step.id)
+        affected = [s.id for s in self._lane.steps if s is not step and self._is_affected(s, step, plain)]
+        outputs = [
+            o.name for o in self._phase.outputs if o.name == plain or f"steps.{plain}." in f"{o.expression}."
+        ]
+        place = {"step": step.id, "phase": self._phase.slug, "affects": (*affected, *outputs)}
+        return failure.model_copy(update=place)
+
+    def _is_affected(self, other: Step, step: Step, plain: str) -> bool:
+        begun = self._board.steps[other.id].started_at is not None
+        return plain in other.reads_steps or (step.is_critical and not begun)
+
+    def _logic(self, step: Step, error: InvalidExpression | StepFailed) -> Failure:
+        kind = "expression_failed" if isinstance(error, InvalidExpression) else error.type
+        failure = Failure(type=kind, message=error.message, category=Category.LOGIC, hint=error.hint)
+        return self._placed(step, failure)
+
+
+async def gather(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Awaits all tasks in order; if it is cancelled or one breaks, cancels the rest and awaits them too.
+
+    Cancelling a workflow reaches only its main task: what was started beside it goes on unless it is
+    cancelled and awaited here.
+    """
+    try:
+        for task in tasks:
+            await task
+    except (Exception, asyncio.CancelledError):
+        await wind_down(*tasks)
+        raise
+
+
+def _sources(step: Step) -> Sources:
+    """Returns everything in a step that is evaluated."""
+    checked = step.value if step.kind == "validation" else None
+    items = step.for_each if isinstance(step.for_each, str) else None
+    said = step.description if step.kind not in _PLAINLY_DESCRIBED else None
+    instead = (step.fallback.arguments, step.fallback.value) if step.fallback else ()
+    return Sources(
+        expressions=(step.condition, items, checked),
+        templates=(said, step.idempotency_key),
+        values=(step.arguments, *instead),
+    )
+
+
+def _kind_of(value: Json) -> str:
+    return "missing" if value is None else f"a {type(value).__name__}"

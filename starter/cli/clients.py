@@ -1,0 +1,112 @@
+"""Clients as commands need them, and the executions that people name by the beginning of an id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from starter.cli.terminal import command, say
+
+if TYPE_CHECKING:
+    from starter.gateway import TaskClient
+    from starter.wiring import Wiring
+    from taskmark.settings import Settings
+    from taskmark.store.reading import History
+
+
+def settings() -> Settings:
+    """Returns the settings, with logs on their way to a file. Raises `InvalidSettings`."""
+    from starter.cli import logs
+    from taskmark.settings import Settings
+
+    found = Settings()
+    logs.to_file(found)
+    return found
+
+
+@asynccontextmanager
+async def opened(settings: Settings, *, worker: bool | None = None) -> AsyncIterator[TaskClient]:
+    """Yields a client as `TaskClient.open` does, whose native logs stay off the terminal."""
+    from starter.cli import logs
+    from starter.gateway import TaskClient
+
+    logs.forward_core()
+    async with TaskClient.open(settings, worker=worker) as client:
+        yield client
+
+
+@asynccontextmanager
+async def deciding(settings: Settings) -> AsyncIterator[TaskClient]:
+    """Yields a client for decisions and questions, which workflows must be awake for.
+
+    On the embedded server it is possible that nobody else runs a worker, so one of ours runs the
+    workflows, but no step: a step that began here would be cut off a moment later.
+    """
+    from starter.cli import logs
+    from starter.connection import connected
+    from starter.gateway import TaskClient
+    from starter.wiring import Wiring
+    from starter.working import working
+
+    class Deciding(Wiring):
+        def activities(self) -> Sequence[Any]:
+            """Returns none."""
+            return ()
+
+    logs.forward_core()
+    async with connected(settings) as (client, server):
+        wiring = Deciding(settings)
+        async with working(client, wiring) if server else nullcontext():
+            yield TaskClient(client, wiring, server)
+
+
+def history(wiring: Wiring) -> History | None:
+    """Returns the history store, or None if there is none yet: reading makes none."""
+    settings = wiring.settings
+    file = settings.state_dir / "taskmark.db"
+    if settings.database_url == f"sqlite:///{file}" and not file.exists():
+        return None
+    return wiring.history
+
+
+def stored_id(wiring: Wiring, prefix: str) -> str:
+    """Returns the id of the one stored execution that begins so. Raises `UnknownExecution`, `Unreachable`."""
+    from taskmark.errors import UnknownExecution
+
+    found = history(wiring)
+    if found is None:
+        raise UnknownExecution(f"No execution has the id {prefix!r}", hint="nothing was run here yet")
+    return found.execution(prefix).execution_id
+
+
+async def resolve(client: TaskClient, prefix: str) -> str:
+    """Returns the id of the one execution that begins so: one in the store, else one that runs.
+
+    Raises `UnknownExecution` if there is none or several.
+    """
+    from taskmark.errors import UnknownExecution, Unreachable
+
+    try:
+        return await asyncio.to_thread(stored_id, client.wiring, prefix)
+    except (UnknownExecution, Unreachable) as error:
+        if error.message.startswith("Several"):
+            raise
+        running = [one.execution_id for one in await client.active() if one.execution_id.startswith(prefix)]
+        if prefix in running or len(running) == 1:
+            return prefix if prefix in running else running[0]
+        if isinstance(error, UnknownExecution):
+            raise
+        raise UnknownExecution(f"No execution that runs has the id {prefix!r}", hint=error.message) from error
+
+
+async def is_alone(client: TaskClient) -> bool:
+    """Whether work stands still once this process leaves: nobody else uses the embedded server."""
+    return client.server is not None and await asyncio.to_thread(client.server.is_last_user)
+
+
+async def say_if_still(client: TaskClient, execution: str) -> None:
+    """Says so if work stands still once this process leaves."""
+    if await is_alone(client):
+        say(f"Work on it stands still until: {command('watch', execution)}  (or `taskmark dev`, for all)")

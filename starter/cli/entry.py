@@ -1,0 +1,159 @@
+"""The console script `taskmark`: every command, and how a process of ours ends.
+
+Nothing heavy is imported here: a command imports what it needs when it runs, so that help and completion
+answer at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+from typer.main import get_command
+
+from starter.cli import backfilling, control, executions, files, history, services, upkeep
+from starter.cli.exits import Exit
+from starter.cli.help import Grouped, example
+
+RUN, LOOK, DECIDE, WRITE, OPERATE = "Run", "Look", "Decide", "Write tasks", "Operate"
+EXECUTION = "exec-1763712000000-example"
+
+app = typer.Typer(
+    cls=Grouped,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=example("taskmark run tasks/example.md --input file=README.md"),
+)
+db = typer.Typer(
+    cls=Grouped,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="The history store's tables.",
+    epilog=example("taskmark db check"),
+)
+
+_COMMANDS = (
+    (
+        RUN,
+        "run",
+        executions.run,
+        ("run tasks/example.md --input file=README.md", "run example -i file=a.txt -o json"),
+    ),
+    (RUN, "start", executions.start, ("start tasks/example.md --input file=README.md",)),
+    (RUN, "watch", executions.watch, (f"watch {EXECUTION}",)),
+    (LOOK, "list", history.list_executions, ("list --status failed --limit 5", "list --waiting")),
+    (LOOK, "show", history.show, (f"show {EXECUTION}", f"show {EXECUTION} -o json")),
+    (LOOK, "logs", history.logs, (f"logs {EXECUTION} --follow",)),
+    (LOOK, "ui", services.ui, (f"ui {EXECUTION}",)),
+    (DECIDE, "pause", control.pause, (f'pause {EXECUTION} --reason "database maintenance"',)),
+    (DECIDE, "resume", control.resume, (f"resume {EXECUTION}",)),
+    (DECIDE, "abort", control.abort, (f'abort {EXECUTION} --reason "wrong file"',)),
+    (DECIDE, "approve", control.approve, (f'approve {EXECUTION} release --comment "checked by hand"',)),
+    (DECIDE, "reject", control.reject, (f'reject {EXECUTION} release --comment "tests are missing"',)),
+    (DECIDE, "answer", control.answer, (f"answer {EXECUTION} region eu-west",)),
+    (DECIDE, "retry", control.retry, (f"retry {EXECUTION} measure",)),
+    (DECIDE, "skip", control.skip, (f"skip {EXECUTION} measure",)),
+    (WRITE, "lint", files.lint, ("lint tasks/example.md", "lint tasks -o json")),
+    (WRITE, "tools", upkeep.tools, ("tools", "tools -o json")),
+    (OPERATE, "dev", services.dev, ("dev",)),
+    (OPERATE, "worker", services.worker, ("worker --workers 4",)),
+    (OPERATE, "doctor", upkeep.doctor, ("doctor",)),
+    (OPERATE, "backfill", backfilling.backfill, ("backfill", "backfill --dry-run")),
+)
+for _group, _name, _function, _lines in _COMMANDS:
+    _epilog = example(*(f"taskmark {line}" for line in _lines))
+    app.command(_name, rich_help_panel=_group, epilog=_epilog)(_function)
+db.command("upgrade", epilog=example("taskmark db upgrade"))(upkeep.db_upgrade)
+db.command("check", epilog=example("taskmark db check"))(upkeep.db_check)
+app.add_typer(db, name="db", rich_help_panel=OPERATE)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"taskmark {version('taskmark')}")
+        raise typer.Exit
+
+
+@app.callback()
+def taskmark(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Runs markdown task files as durable Temporal workflows."""
+
+
+def run(argv: list[str]) -> int:
+    """Carries out a command line and returns its exit code; the process goes on."""
+    from starter.cli.failing import explain
+
+    try:
+        code = get_command(app).main(argv, prog_name="taskmark", standalone_mode=False)
+    except typer.TyperException as error:
+        return _misused(error)
+    except typer.Abort:
+        return Exit.DETACHED
+    except SystemExit as ended:
+        return _exited(ended)
+    except (Exception, KeyboardInterrupt) as error:
+        return explain(error)
+    except BaseException as error:
+        if type(error).__name__ != "CancelledError":
+            raise
+        return explain(error)
+    return int(code or 0)
+
+
+def _exited(ended: SystemExit) -> int:
+    """Returns the exit code of what ends the process by itself: completion, and a pipe nobody reads."""
+    if isinstance(ended.__context__, BrokenPipeError):
+        return Exit.OK  # whoever reads has seen enough, as `head` has
+    return ended.code if isinstance(ended.code, int) else Exit.OK
+
+
+def _misused(error: typer.TyperException) -> int:
+    """Shows what is wrong with the words of a command."""
+    show = getattr(error, "show", None)
+    if show is None:
+        typer.echo(f"Error: {error.format_message()}", err=True)
+    else:
+        show()
+    return Exit.USAGE
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Carries out a command line and ends the process with its exit code.
+
+    Temporal's native core aborts in about one of eight processes when the interpreter shuts down around
+    it, always after the work is done. So when everything is closed and flushed the process ends without
+    that shutdown; nor are workflows of a stopped worker collected, which would complain about it.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr] # the process's own are text streams
+    sys.unraisablehook = _log_unraisable
+    code = run(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            continue  # nobody reads it any more
+    os._exit(code)
+
+
+def _log_unraisable(problem: sys.UnraisableHookArgs) -> None:
+    """Logs what went wrong where nobody can catch it, instead of writing it over what is shown."""
+    error = problem.exc_value
+    message = problem.err_msg or "ignored in"
+    logging.getLogger("taskmark.cli").debug("%s %r", message, problem.object, exc_info=error)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""`run`, `start` and `watch`: begin an execution, follow it, show how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from starter.cli.exits import Exit
+from starter.cli.formats import Format, FormatOption, write_json, write_line
+from starter.cli.naming import Execution, Task
+from starter.cli.terminal import command, person_present, say
+
+if TYPE_CHECKING:
+    from starter.cli.interrupts import Interrupts
+    from starter.cli.watching import Watched
+    from starter.gateway import TaskClient
+    from taskmark.contracts import TaskResult
+    from taskmark.settings import Settings
+    from taskmark.task.model import Json, TaskDefinition
+
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-i", "--input", metavar="NAME=VALUE", help="An input; lists and objects as JSON. Repeat it."
+    ),
+]
+InputFile = Annotated[
+    str | None, typer.Option("--inputs", metavar="FILE", help="A JSON file of inputs, or - for stdin.")
+]
+OwnId = Annotated[
+    str | None, typer.Option("--id", help="An id of your own; while it runs, a repeated start returns it.")
+]
+Project = Annotated[str | None, typer.Option("--project", help="The project it belongs to.")]
+People = Annotated[
+    bool | None,
+    typer.Option(
+        "--wait/--no-wait",
+        help="Whether to go on watching when only a person can go on, or to exit with 5. "
+        "As it is by default: wait in a terminal only.",
+        show_default=False,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be started, checked."""
+
+    definition: TaskDefinition
+    inputs: dict[str, Json]
+    id: str | None
+    project: str | None
+
+    async def begin(self, client: TaskClient) -> str:
+        """Starts it and returns the execution's id."""
+        return await client.start(
+            definition=self.definition, inputs=self.inputs, id=self.id, project=self.project
+        )
+
+
+def run(
+    task: Task,
+    *,
+    input: Inputs = None,
+    inputs: InputFile = None,
+    id: OwnId = None,
+    project: Project = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Only start it, as `start` does.")] = False,
+    people: People = None,
+    output: FormatOption = Format.TABLE,
+) -> Exit:
+    """Run a task: start it, work on it, watch it, show the result.
+
+    On the embedded server this process is also a worker. Ctrl-C leaves the execution as it is, and
+    `taskmark watch` comes back to it.
+    """
+    from starter.cli.clients import settings
+
+    found = settings()
+    request = Request(*_checked(found, task, input or [], inputs), id, project)
+    if detach:
+        return asyncio.run(_start(found, request, output))
+    return asyncio.run(_run(found, request, people, output))
+
+
+def start(
+    task: Task,
+    *,
+    input: Inputs = None,
+    inputs: InputFile = None,
+    id: OwnId = None,
+    project: Project = None,
+    output: FormatOption = Format.TABLE,
+) -> Exit:
+    """Start a task and print its execution id.
+
+    Somebody else works on it: a worker has to run, or `dev`, `run` or `watch` on the embedded server.
+    """
+    from starter.cli.clients import settings
+
+    found = settings()
+    request = Request(*_checked(found, task, input or [], inputs), id, project)
+    return asyncio.run(_start(found, request, output))
+
+
+def watch(execution: Execution, people: People = None, output: FormatOption = Format.TABLE) -> Exit:
+    """Watch an execution until it ends, and show its result.
+
+    On the embedded server this process also works on it.
+    """
+    from starter.cli.clients import settings
+
+    return asyncio.run(_watch(settings(), execution, people, output))
+
+
+def _checked(
+    settings: Settings, task: str, pairs: list[str], file: str | None
+) -> tuple[TaskDefinition, dict[str, Json]]:
+    """Returns what is to be run, before any server is started. Raises `InvalidTask`, `InvalidInputs`."""
+    from starter.cli.inputs import gather
+    from starter.wiring import Wiring
+    from taskmark.contracts import StartTask
+
+    definition = Wiring(settings).compiler(confined=False).definition(StartTask(task=task))
+    return definition, gather(definition, pairs, file)
+
+
+async def _start(settings: Settings, request: Request, output: Format) -> Exit:
+    from starter.cli.clients import is_alone, opened
+
+    async with opened(settings, worker=False) as client:
+        execution = await request.begin(client)
+        if output is Format.TABLE:
+            typer.echo(execution)
+        else:
+            write_line({"execution_id": execution, "task": request.definition.id})
+        if await is_alone(client):
+            say("It is kept, but work stands still: nobody else uses the embedded server.")
+        say(f"  watch it:   {command('watch', execution)}")
+    return Exit.OK
+
+
+async def _run(settings: Settings, request: Request, people: bool | None, output: Format) -> Exit:
+    from starter.cli.clients import opened
+    from starter.cli.interrupts import interrupts
+
+    with interrupts(settings.grace_seconds) as caught:
+        async with opened(settings) as client:
+            execution = await request.begin(client)
+            await _say_continuing(client, execution)
+            watched = await _watched(client, execution, people, caught)
+            caught.leave_by(watched.exit)
+            return await _finish(client, execution, watched, output)
+
+
+async def _watch(settings: Settings, prefix: str, people: bool | None, output: Format) -> Exit:
+    from starter.cli.clients import opened, resolve
+    from starter.cli.interrupts import interrupts
+
+    with interrupts(settings.grace_seconds) as caught:
+        async with opened(settings) as client:
+            execution = await resolve(client, prefix)
+            watched = await _watched(client, execution, people, caught)
+            caught.leave_by(watched.exit)
+            return await _finish(client, execution, watched, output)
+
+
+async def _say_continuing(client: TaskClient, execution: str) -> None:
+    """Names the executions that this process, being a worker, also works on."""
+    if client.server is None:
+        return
+    others = [one for one in await client.active(limit=20) if one.execution_id != execution]
+    for other in others[:5]:
+        say(f"continuing {other.execution_id}", style="dim")
+    if len(others) > 5:
+        say(f"continuing {len(others) - 5} more; `taskmark list` shows them", style="dim")
+
+
+async def _watched(client: TaskClient, execution: str, people: bool | None, caught: Interrupts) -> Watched:
+    from starter.cli import watching
+
+    return await watching.watch(
+        client,
+        execution,
+        caught.await_request(),
+        wait_for_people=person_present() if people is None else people,
+        view=watching.view(),
+    )
+
+
+async def _finish(client: TaskClient, execution: str, watched: Watched, output: Format) -> Exit:
+    from starter.cli.verdict import show_ways_on
+
+    if watched.result is None:
+        await _say_why(client, watched, execution)
+    else:
+        _show(watched.result, watched.progress.task if watched.progress else execution, output)
+        show_ways_on(execution, web_ui=client.server is not None)
+    return watched.exit
+
+
+def _show(result: TaskResult, task: str, output: Format) -> None:
+    from starter.cli.verdict import show_outputs, show_verdict
+
+    show_verdict(result, task)
+    match output:
+        case Format.TABLE:
+            show_outputs(result.outputs)
+        case Format.JSON:
+            write_json(result.model_dump(mode="json"))
+        case Format.JSONL:
+            write_line(result.model_dump(mode="json"))
+
+
+async def _say_why(client: TaskClient, watched: Watched, execution: str) -> None:
+    from starter.cli.clients import is_alone
+    from starter.cli.watching import say_why
+
+    grace = client.wiring.settings.grace_seconds if client.server else 0
+    say_why(watched, execution, still=await is_alone(client), grace=grace)

@@ -1,0 +1,144 @@
+"""Says what went wrong in one message with the next step, and with which exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starter.cli.exits import Exit
+from starter.cli.printable import one_line, printable
+from starter.cli.terminal import say, stderr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from taskmark.task.diagnostics import Diagnostic
+
+SHOWN = 30
+"""Diagnostics shown of one file; the rest is counted."""
+COLUMNS = 110
+"""Of an excerpt; a longer line is shown around the place that is meant."""
+
+_log = logging.getLogger("taskmark.cli")
+
+
+def explain(error: BaseException) -> Exit:
+    """Shows an error on stderr and returns the exit code it means."""
+    from taskmark.errors import InvalidInputs, InvalidTask, TaskmarkError
+
+    if isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
+        say("interrupted")
+        return Exit.DETACHED
+    _log.debug("this ended a command", exc_info=error)
+    if _wants_tracebacks():
+        _traceback(error)
+    if isinstance(error, InvalidTask):
+        show_diagnostics(error.diagnostics, stderr())
+        return Exit.USAGE
+    if isinstance(error, InvalidInputs):
+        for problem in error.problems:
+            _complain(problem)
+        _advise(error.hint)
+        return Exit.USAGE
+    if isinstance(error, TaskmarkError):
+        _complain(error.message)
+        _advise(error.hint)
+        return _code(error)
+    _complain(f"this should not happen: {type(error).__name__}: {error}")
+    _advise("TASKMARK_LOG_LEVEL=debug shows where; please report it")
+    return Exit.FAILED
+
+
+def _code(error: Any) -> Exit:
+    from taskmark.errors import Category, StepFailed, Unreachable
+
+    if isinstance(error, Unreachable):
+        return Exit.UNREACHABLE
+    # An update that an execution refuses brings the name of the reason along.
+    refusal = getattr(getattr(error.__cause__, "cause", None), "type", None)
+    if refusal == "NotAllowed" or error.category is Category.PERMISSION:
+        return Exit.NOT_ALLOWED
+    return Exit.FAILED if isinstance(error, StepFailed) else Exit.USAGE
+
+
+def _wants_tracebacks() -> bool:
+    return os.environ.get("TASKMARK_LOG_LEVEL", "").lower() == "debug"
+
+
+def _traceback(error: BaseException) -> None:
+    import traceback
+
+    stderr().print(printable("".join(traceback.format_exception(error))), style="dim", soft_wrap=True)
+
+
+def _complain(message: str) -> None:
+    from rich.text import Text
+
+    stderr().print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)
+
+
+def _advise(hint: str | None) -> None:
+    from rich.text import Text
+
+    if hint:
+        stderr().print(Text.assemble(("  hint: ", "cyan"), printable(hint)), soft_wrap=True)
+
+
+# --- diagnostics of task files --------------------------------------------------------------------
+
+
+def show_diagnostics(diagnostics: Iterable[Diagnostic], console: Console) -> None:
+    """Shows each problem with the line it is in, a caret under the place, and what to do."""
+    found = list(diagnostics)
+    sources: dict[str, list[str]] = {}
+    for diagnostic in found[:SHOWN]:
+        lines = sources.setdefault(diagnostic.file, _lines(diagnostic.file))
+        for text in _described(diagnostic, lines):
+            console.print(text, soft_wrap=True)
+    if len(found) > SHOWN:
+        console.print(f"… and {len(found) - SHOWN} more", soft_wrap=True)
+
+
+def _lines(file: str) -> list[str]:
+    from taskmark.task.files import SIZE_LIMIT, normalised
+
+    try:
+        with Path(file).open("rb") as source:
+            return normalised(source.read(SIZE_LIMIT).decode("utf-8", "replace")).split("\n")
+    except (OSError, ValueError):
+        return []  # text that came without a file, or a file that cannot be read, which was said
+
+
+def _described(diagnostic: Diagnostic, lines: list[str]) -> list[Text]:
+    from rich.text import Text
+
+    color = "bold red" if diagnostic.severity == "error" else "bold yellow"
+    place = f"{one_line(diagnostic.file)}:{diagnostic.line}:{diagnostic.column}: "
+    label = f"{diagnostic.severity}[{diagnostic.code}] "
+    described = [Text.assemble((place, "bold"), (label, color), printable(diagnostic.message))]
+    if diagnostic.line <= len(lines):
+        described += _excerpt(lines[diagnostic.line - 1], diagnostic.line, diagnostic.column, color)
+    if diagnostic.hint:
+        described.append(Text.assemble(("  hint: ", "cyan"), printable(diagnostic.hint)))
+    return described
+
+
+def _excerpt(line: str, number: int, column: int, color: str) -> list[Text]:
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    line = printable(line.replace("\t", " "))
+    start = 0 if column <= COLUMNS - 10 else column - COLUMNS // 2
+    cut = ("…" if start else "") + line[start : start + COLUMNS]
+    before = ("…" if start else "") + line[start : column - 1]
+    gutter = f"{number:>5} │ "
+    return [
+        Text.assemble((gutter, "dim"), cut + ("…" if start + COLUMNS < len(line) else "")),
+        Text.assemble((" " * 5 + " │ ", "dim"), " " * cell_len(before), ("^", color)),
+    ]

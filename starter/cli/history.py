@@ -1,0 +1,296 @@
+"""`list`, `show` and `logs`: what the history store knows, also when nothing runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from starter.cli.exits import Exit
+from starter.cli.formats import Format, FormatOption, write_json, write_line, write_rows, write_table
+from starter.cli.naming import Execution
+from starter.cli.printable import duration, one_line
+from starter.cli.terminal import say
+
+if TYPE_CHECKING:
+    from starter.gateway import TaskClient
+    from starter.wiring import Wiring
+    from taskmark.contracts import Progress
+    from taskmark.records import AttemptRecord, EventRecord, ExecutionRecord, PhaseRecord
+    from taskmark.settings import Settings
+    from taskmark.store.reading import History, StoredEvent
+
+
+def list_executions(
+    status: Annotated[
+        str | None,
+        typer.Option("--status", help="Only those in this state, such as failed.", show_default=False),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="Only those of this task id.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most so many.")] = 20,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="Only those that wait for a person, and for what.")
+    ] = False,
+    output: FormatOption = Format.TABLE,
+) -> Exit:
+    """List executions, the latest first."""
+    from starter.cli.clients import settings
+
+    found = settings()
+    if waiting:
+        return asyncio.run(_list_waiting(found, output))
+    return _list(found, _status(status), task, limit, output)
+
+
+def _status(word: str | None) -> Any:
+    from taskmark.contracts import ExecutionStatus
+
+    if word is None:
+        return None
+    try:
+        return ExecutionStatus(word.replace("-", "_"))
+    except ValueError:
+        known = ", ".join(status.value for status in ExecutionStatus)
+        raise typer.BadParameter(f"{word!r} is not a state; known: {known}", param_hint="--status") from None
+
+
+def _list(settings: Settings, status: Any, task: str | None, limit: int, output: Format) -> Exit:
+    from starter.cli.clients import history
+    from starter.wiring import Wiring
+
+    store = history(Wiring(settings))
+    found = store.executions(status=status, task=task, limit=limit) if store else ()
+    still = any(not one.status.is_final for one in found) and _stands_still(settings)
+    write_rows([_row(one) for one in found], output, lambda: _list_table(found))
+    if not found:
+        say("No executions." if status or task else "No executions yet: taskmark run tasks/example.md …")
+    if still:
+        say("The embedded server does not run: open executions stand still until `taskmark dev` or `watch`.")
+    return Exit.OK
+
+
+def _stands_still(settings: Settings) -> bool:
+    from starter.embedded.server import running
+
+    return settings.temporal_address is None and running(settings) is None
+
+
+def _row(one: ExecutionRecord) -> dict[str, Any]:
+    return one.model_dump(mode="json", exclude={"type", "as_of", "inputs", "outputs"}, exclude_none=True)
+
+
+def _list_table(found: tuple[ExecutionRecord, ...]) -> None:
+    if found:
+        headings = ("EXECUTION", "TASK", "STATUS", "STARTED", "TOOK")
+        write_table(headings, ((one.execution_id, *_cells(one)) for one in found))
+
+
+def _cells(one: ExecutionRecord) -> tuple[str, str, str, str]:
+    return (
+        one_line(one.task_name or one.task_id or ""),
+        one.status.value,
+        _moment(one.started_at),
+        _took(one.started_at, one.finished_at),
+    )
+
+
+def _moment(at: datetime | None) -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}" if at else ""
+
+
+def _took(start: datetime | None, end: datetime | None) -> str:
+    return duration((end - start).total_seconds()) if start and end else ""
+
+
+async def _list_waiting(settings: Settings, output: Format) -> Exit:
+    """Asks the executions themselves: what waits now is theirs to know."""
+    from starter.cli.clients import deciding
+
+    async with deciding(settings) as client:
+        active = await client.active()
+        answers = await asyncio.gather(*(_progress(client, one.execution_id) for one in active))
+    found = [one for one in answers if one and (one.waiting or one.status.value in ("paused", "waiting"))]
+    rows = [
+        one.model_dump(mode="json", include={"execution_id", "task", "status", "waiting", "paused"})
+        for one in found
+    ]
+    write_rows(rows, output, lambda: _waiting_table(found))
+    if not found:
+        say("Nothing waits for a person.")
+    return Exit.OK
+
+
+async def _progress(client: TaskClient, execution: str) -> Progress | None:
+    from taskmark.errors import TaskmarkError
+
+    try:
+        return await client.progress(execution)
+    except TaskmarkError as error:
+        say(f"{execution} does not answer: {error.message}")
+        return None
+
+
+def _waiting_table(found: list[Progress]) -> None:
+    rows = [row for one in found for row in _waiting_rows(one)]
+    if rows:
+        write_table(("EXECUTION", "TASK", "WAITS FOR", "NAME", "SINCE", "PROMPT"), rows)
+
+
+def _waiting_rows(one: Progress) -> Iterator[tuple[str, ...]]:
+    for wait in one.waiting:
+        asked = (wait.kind, wait.name, _moment(wait.since), one_line(wait.prompt))
+        yield one.execution_id, one_line(one.task), *asked
+    if one.paused:
+        yield one.execution_id, one_line(one.task), "resume", "", _moment(one.paused.since), one.paused.reason
+
+
+# --- show -----------------------------------------------------------------------------------------
+
+
+def show(execution: Execution, output: FormatOption = Format.TABLE) -> Exit:
+    """Show an execution: phases, steps, attempts, outputs, errors."""
+    from starter.cli.clients import settings, stored_id
+    from starter.wiring import Wiring
+
+    wiring = Wiring(settings())
+    name = stored_id(wiring, execution)
+    one, phases = wiring.history.execution(name), wiring.history.phases(name)
+    attempts = wiring.history.attempts(name)
+    whole = {
+        "execution": one.model_dump(mode="json", exclude={"type"}),
+        "phases": [phase.model_dump(mode="json", exclude={"type"}) for phase in phases],
+        "attempts": [attempt.model_dump(mode="json", exclude={"type"}) for attempt in attempts],
+    }
+    match output:
+        case Format.JSON:
+            write_json(whole)
+        case Format.JSONL:
+            write_line(whole)
+        case Format.TABLE:
+            _show_execution(one)
+            _show_steps(phases, attempts)
+            _show_end(one)
+    return Exit.OK
+
+
+def _show_execution(one: ExecutionRecord) -> None:
+    facts = [
+        ("execution", one.execution_id),
+        ("task", " ".join(filter(None, (one.task_name or one.task_id, one.task_version)))),
+        ("file", one.source_path),
+        ("project", one.project),
+        ("status", one.status.value.replace("_", " ")),
+        ("started", _moment(one.started_at)),
+        ("took", _took(one.started_at, one.finished_at)),
+        ("trace", one.trace_id),
+        *((f"input {name}", _text(value)) for name, value in (one.inputs or {}).items()),
+    ]
+    known = [(name, one_line(value)) for name, value in facts if value]
+    width = max(len(name) for name, _ in known)
+    for name, value in known:
+        typer.echo(f"{name:<{width}}  {value}")
+
+
+def _text(value: Any) -> str:
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _show_steps(phases: tuple[PhaseRecord, ...], attempts: tuple[AttemptRecord, ...]) -> None:
+    rows: list[tuple[str, ...]] = []
+    for phase in phases:
+        note = one_line(phase.error.message) if phase.error else ""
+        name = one_line(phase.name or phase.phase)
+        tries = str(phase.attempt) if phase.attempt > 1 else ""
+        rows.append((name, phase.status.value, tries, _took(phase.started_at, phase.finished_at), note))
+        rows += [_attempt(one) for one in attempts if one.phase == phase.phase]
+    if rows:
+        typer.echo()
+        write_table(("PHASE / STEP", "STATUS", "ATTEMPT", "TOOK", ""), rows, first=False)
+
+
+def _attempt(one: AttemptRecord) -> tuple[str, ...]:
+    item = f"[{one.item}]" if one.item is not None else ""
+    agent = f" ({one.agent})" if one.agent else ""
+    note = one_line(one.error.message if one.error else one.description or "")
+    tries = str(one.attempt) if one.attempt else ""
+    return f"  {one.step}{item}{agent}", one.status.value, tries, _took(one.started_at, one.finished_at), note
+
+
+def _show_end(one: ExecutionRecord) -> None:
+    from starter.cli.verdict import failure_lines, show_outputs
+
+    if one.error:
+        typer.echo()
+        for line in failure_lines(one.error):
+            typer.echo(line)
+    if one.outputs:
+        typer.echo()
+        show_outputs(one.outputs)
+
+
+# --- logs -----------------------------------------------------------------------------------------
+
+
+def logs(
+    execution: Execution,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the execution ends.")] = False,
+    output: FormatOption = Format.TABLE,
+) -> Exit:
+    """Show what happened in an execution, event by event."""
+    from starter.cli.clients import settings, stored_id
+    from starter.wiring import Wiring
+
+    wiring = Wiring(settings())
+    name = stored_id(wiring, execution)
+    if follow:
+        return asyncio.run(_follow(wiring, name, output))
+    if output is Format.JSON:
+        write_json([_event(one) for one in _all_events(wiring.history, name)])
+        return Exit.OK
+    for one in _all_events(wiring.history, name):
+        _tell(one, output)
+    return Exit.OK
+
+
+def _all_events(history: History, id: str) -> Iterator[StoredEvent]:
+    after = 0
+    while found := history.events(id, after):
+        yield from found
+        after = found[-1].seq
+
+
+async def _follow(wiring: Wiring, id: str, output: Format) -> Exit:
+    if _stands_still(wiring.settings):
+        say("The embedded server does not run: nothing more happens until `taskmark dev` or `watch`.")
+    async for one in wiring.history.follow(id):
+        _tell(one, output)
+    return Exit.OK
+
+
+def _tell(event: StoredEvent, output: Format) -> None:
+    if output is Format.TABLE:
+        typer.echo(event_line(event))
+    else:
+        write_line(_event(event))
+
+
+def _event(event: StoredEvent) -> dict[str, Any]:
+    return event.model_dump(mode="json", exclude={"type"})
+
+
+def event_line(event: EventRecord) -> str:
+    """Returns an event on one line: when, what, where, and its details."""
+    where = " / ".join(part for part in (event.phase, event.step) if part)
+    item = f"[{event.item}]" if event.item is not None else ""
+    attempt = f" attempt {event.attempt}" if event.attempt > 1 else ""
+    details = " ".join(f"{name}={_text(value)}" for name, value in event.payload.items())
+    moment = f"{event.at.astimezone():%Y-%m-%d %H:%M:%S.%f}"[:-3]
+    what = event.kind.replace("_", " ")
+    return one_line(f"{moment} {what:<20} {where}{item}{attempt} {details}").rstrip()

@@ -1,0 +1,373 @@
+"""The only code that talks to Temporal as a client. Every door translates words into calls of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from starter.compiling import start_of
+from starter.connection import connected
+from starter.wiring import Wiring
+from taskmark.contracts import (
+    STATUS_ATTRIBUTE,
+    TASK_ATTRIBUTE,
+    TASK_WORKFLOW,
+    ExecutionStatus,
+    PhaseReport,
+    PhaseView,
+    Progress,
+    StartTask,
+    StepView,
+    TaskResult,
+    execution_id,
+    phase_workflow_id,
+)
+from taskmark.errors import (
+    Category,
+    Failure,
+    StepFailed,
+    TaskmarkError,
+    UnknownExecution,
+    Unreachable,
+)
+from taskmark.records import ExecutionRecord
+from taskmark.settings import Settings
+from taskmark.task import check_inputs
+from taskmark.task.model import Json, TaskDefinition
+
+if TYPE_CHECKING:
+    from temporalio.client import Client, WorkflowHandle
+
+    from starter.embedded.server import EmbeddedServer
+
+QUERY_TIMEOUT = timedelta(seconds=5)
+FINAL = frozenset(status.value for status in ExecutionStatus if status.is_final)
+
+
+class ActiveExecution(BaseModel):
+    """An execution that runs now, as Temporal lists it."""
+
+    execution_id: str
+    task: str
+    status: str
+    started_at: Any
+
+
+class Refused(TaskmarkError):
+    """Temporal or the execution refused what was asked, and says why."""
+
+
+class TaskClient:
+    """Starts, watches and controls executions. Made by `TaskClient.open()`."""
+
+    def __init__(self, client: Client, wiring: Wiring, server: EmbeddedServer | None = None) -> None:
+        self.client = client
+        self.wiring = wiring
+        self.server = server
+        """The embedded server, if it is one."""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, settings: Settings | None = None, *, worker: bool | None = None
+    ) -> AsyncIterator[TaskClient]:
+        """Yields a client of the configured Temporal, starting the embedded server if none is configured.
+
+        With `worker` this process also runs a worker; without it being said, it does so on the embedded
+        server, where nobody else may. Raises `Unreachable` and `InvalidSettings`.
+        """
+        from starter.working import working
+
+        wiring = Wiring(settings or Settings())
+        async with connected(wiring.settings) as (client, server):
+            if worker if worker is not None else server is not None:
+                async with working(client, wiring):
+                    yield cls(client, wiring, server)
+            else:
+                try:
+                    yield cls(client, wiring, server)
+                finally:
+                    await asyncio.to_thread(wiring.close)
+
+    # --- starting ---------------------------------------------------------------------------------
+
+    def check(self, task: str) -> TaskDefinition:
+        """Returns the checked definition of a task given by id or path. Raises `InvalidTask`."""
+        return self.wiring.compiler(confined=False).definition(StartTask(task=task))
+
+    async def start(
+        self,
+        task: str | None = None,
+        inputs: Mapping[str, Json] | None = None,
+        *,
+        source: str | None = None,
+        definition: TaskDefinition | None = None,
+        id: str | None = None,
+        project: str | None = None,
+        build_id: str | None = None,
+        cause: str = "user",
+    ) -> str:
+        """Starts a task given by id or path, by text or checked already; returns the execution's id.
+
+        With an `id` of the caller's own, a start that is repeated while the execution runs returns it
+        again. Raises `InvalidTask`, `InvalidInputs` and `Unreachable`.
+        """
+        from temporalio.common import WorkflowIDConflictPolicy
+
+        from workflows.attributes import at_start
+
+        given = dict(inputs or {})
+        request = StartTask(task=task, source=source, definition=definition, inputs=given)
+        compiler = self.wiring.compiler(confined=False)
+        compiled = await asyncio.to_thread(compiler.compile, request)
+        checked = await asyncio.to_thread(compiler.definition, request)
+        name = id or execution_id(time.time_ns() // 1_000_000, checked.id)
+        project = project or checked.project or self.wiring.settings.project
+        start = start_of(compiled, project=project, build_id=build_id, inputs=compiled.inputs)
+        await self._guard(
+            self.client.start_workflow(
+                TASK_WORKFLOW,
+                start.model_copy(update={"cause": cause}),
+                id=name,
+                task_queue=self.wiring.settings.task_queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                search_attributes=at_start(checked.id, project, build_id, ExecutionStatus.RUNNING),
+                static_summary=_shortened(checked.name, 200),
+                static_details=_shortened(checked.description or checked.name, 2_000),
+                task_timeout=timedelta(seconds=compiled.limits.workflow_task),
+            )
+        )
+        self.wiring.recorder.record(_pending(name, checked, project, build_id, compiled.inputs))
+        return name
+
+    async def execute(
+        self, task: str | None = None, inputs: Mapping[str, Json] | None = None, **options: Any
+    ) -> TaskResult:
+        """Starts a task and waits for its end; options are those of `start`. Raises what both raise."""
+        return await self.wait(await self.start(task, inputs, **options))
+
+    def check_inputs(self, definition: TaskDefinition, inputs: Mapping[str, Json]) -> dict[str, Json]:
+        """Returns the inputs with defaults. Raises `InvalidInputs`."""
+        return check_inputs(definition, inputs)
+
+    # --- waiting and looking ----------------------------------------------------------------------
+
+    async def wait(self, execution: str, *, timeout: float | None = None) -> TaskResult:  # noqa: ASYNC109 - the word for it
+        """Returns the result once the execution has ended, whatever way; `status` says which.
+
+        Raises `TimeoutError` after `timeout` seconds, `UnknownExecution` and `Unreachable`.
+        """
+        from temporalio.client import WorkflowFailureError
+
+        handle = self._handle(execution)
+        try:
+            async with asyncio.timeout(timeout):
+                return TaskResult.model_validate(await self._guard(handle.result()))
+        except WorkflowFailureError as error:
+            return await self._failed(execution, error)
+
+    async def _failed(self, execution: str, error: Any) -> TaskResult:
+        """Returns the result that a failure carries; a cancelled execution's is in the store or the memo."""
+        from temporalio.exceptions import ApplicationError, CancelledError
+
+        cause = error.cause
+        if isinstance(cause, ApplicationError) and cause.details:
+            try:
+                return TaskResult.model_validate(cause.details[0])
+            except ValidationError:
+                pass
+        status = ExecutionStatus.CANCELLED if isinstance(cause, CancelledError) else ExecutionStatus.FAILED
+        if status is ExecutionStatus.CANCELLED:
+            progress = await self._last_progress(execution)
+            if progress is not None:
+                return progress
+        kind = getattr(cause, "type", None) or type(cause).__name__
+        message = getattr(cause, "message", None) or str(cause)
+        failure = Failure(type=kind, message=message, category=Category.LOGIC)
+        return TaskResult(execution_id=execution, status=status, error=failure)
+
+    async def _last_progress(self, execution: str) -> TaskResult | None:
+        """Returns the partial result of a cancelled execution from its final record, which history keeps."""
+        from starter.histories import final_record
+
+        handle = self._handle(execution)
+        final = await final_record(handle)
+        return final.result if final else None
+
+    async def progress(self, execution: str, phase: str | None = None) -> Progress:
+        """Returns how far it is. Raises `UnknownExecution`, `Unreachable` when no worker answers."""
+        handle = self._handle(execution)
+        request = {"phase": phase} if phase else {}
+        answer = await self._guard(handle.query("progress", request, rpc_timeout=QUERY_TIMEOUT))
+        progress = Progress.model_validate(answer)
+        return await self._merged(progress)
+
+    async def _merged(self, progress: Progress) -> Progress:
+        """Returns the progress with what its running phases say themselves: they know first."""
+        running = [p for p in progress.phases if not p.status.is_final and p.started_at]
+        if progress.status.is_final or not running:
+            return progress
+        news = dict(
+            zip(
+                (p.slug for p in running),
+                await asyncio.gather(*(self._phase(progress.execution_id, p) for p in running)),
+                strict=True,
+            )
+        )
+        phases = tuple(news.get(p.slug, p) for p in progress.phases)
+        return progress.model_copy(update={"phases": phases})
+
+    async def _phase(self, execution: str, view: PhaseView) -> PhaseView:
+        from temporalio.service import RPCError
+
+        handle = self._handle(phase_workflow_id(execution, view.slug))
+        try:
+            answer = await handle.query("state", rpc_timeout=QUERY_TIMEOUT)
+        except RPCError:
+            return view  # it has just ended, or has not begun: the parent's answer stands
+        report = PhaseReport.model_validate(answer)
+        steps = tuple(StepView.of(state) for state in report.steps)
+        counts: dict[str, int] = {}
+        for step in steps:
+            counts[step.status.value] = counts.get(step.status.value, 0) + 1
+        listed = steps if view.steps else ()
+        return view.model_copy(update={"steps": listed, "counts": counts, "attempt": report.attempt})
+
+    async def plan(self, execution: str) -> dict[str, Json]:
+        """Returns what the execution runs: phases, waves, steps."""
+        answer: dict[str, Json] = await self._guard(
+            self._handle(execution).query("plan", rpc_timeout=QUERY_TIMEOUT)
+        )
+        return answer
+
+    async def active(self, limit: int = 200) -> list[ActiveExecution]:
+        """Returns the executions that run now, newest first."""
+        query = f"WorkflowType = '{TASK_WORKFLOW}' AND ExecutionStatus = 'Running'"
+        found: list[ActiveExecution] = []
+        async for execution in self.client.list_workflows(query, limit=limit):
+            attributes = {pair.key.name: pair.value for pair in execution.typed_search_attributes}
+            found.append(
+                ActiveExecution(
+                    execution_id=execution.id,
+                    task=str(attributes.get(TASK_ATTRIBUTE, "")),
+                    status=str(attributes.get(STATUS_ATTRIBUTE, "running")),
+                    started_at=execution.start_time,
+                )
+            )
+        return found
+
+    async def history(self, limit: int = 50) -> tuple[ExecutionRecord, ...]:
+        """Returns past and present executions from the history store, newest first."""
+        return await asyncio.to_thread(self.wiring.history.executions, limit=limit)
+
+    # --- control ----------------------------------------------------------------------------------
+
+    async def pause(self, execution: str, *, reason: str = "", by: str = "") -> None:
+        """Starts no new steps until `resume`."""
+        await self._signal(execution, "pause", {"reason": reason, "by": by})
+
+    async def resume(self, execution: str, *, reason: str = "", by: str = "") -> None:
+        """Goes on after a pause."""
+        await self._signal(execution, "resume", {"reason": reason, "by": by})
+
+    async def abort(self, execution: str, *, reason: str = "", by: str = "") -> None:
+        """Ends it now, keeping partial results."""
+        await self._signal(execution, "abort", {"reason": reason, "by": by})
+
+    async def approve(
+        self, execution: str, gate: str, *, decision: str = "approved", by: str = "", comment: str = ""
+    ) -> dict[str, Json]:
+        """Decides a waiting approval. Raises `Refused` with the reason."""
+        payload = {"gate": gate, "decision": decision, "by": by, "comment": comment}
+        return await self._update(execution, "approve", payload)
+
+    async def answer(self, execution: str, question: str, value: Json, *, by: str = "") -> dict[str, Json]:
+        """Answers a waiting question. Raises `Refused` with the reason."""
+        return await self._update(execution, "answer", {"question": question, "value": value, "by": by})
+
+    async def retry(self, execution: str, phase: str, *, by: str = "") -> dict[str, Json]:
+        """Runs a held phase again. Raises `Refused` with the reason."""
+        return await self._update(execution, "retry", {"phase": phase, "by": by})
+
+    async def skip(self, execution: str, phase: str, *, by: str = "") -> dict[str, Json]:
+        """Leaves a held phase as it is and goes on. Raises `Refused` with the reason."""
+        return await self._update(execution, "skip", {"phase": phase, "by": by})
+
+    async def _signal(self, execution: str, name: str, payload: dict[str, str]) -> None:
+        given = {key: value for key, value in payload.items() if value}
+        await self._guard(self._handle(execution).signal(name, given))
+
+    async def _update(self, execution: str, name: str, payload: dict[str, Json]) -> dict[str, Json]:
+        from temporalio.client import WorkflowUpdateFailedError
+
+        try:
+            answer: dict[str, Json] = await self._guard(self._handle(execution).execute_update(name, payload))
+        except WorkflowUpdateFailedError as error:
+            raise Refused(getattr(error.cause, "message", str(error.cause))) from error
+        return answer
+
+    def _handle(self, execution: str) -> WorkflowHandle[Any, Any]:
+        return self.client.get_workflow_handle(execution)
+
+    async def _guard(self, call: Any) -> Any:
+        """Awaits a call to Temporal and says in our words what goes wrong."""
+        from temporalio.service import RPCError, RPCStatusCode
+
+        try:
+            return await call
+        except RPCError as error:
+            match error.status:
+                case RPCStatusCode.NOT_FOUND:
+                    raise _not_found(error) from error
+                case RPCStatusCode.DEADLINE_EXCEEDED | RPCStatusCode.CANCELLED:
+                    hint = "a query needs a worker: start one with `taskmark worker` or `taskmark dev`"
+                    raise Unreachable("no worker answered in time", hint=hint) from error
+                case RPCStatusCode.UNAVAILABLE:
+                    hint = "`taskmark doctor` checks the connection"
+                    raise Unreachable(f"Temporal does not answer: {error.message}", hint=hint) from error
+                case RPCStatusCode.PERMISSION_DENIED | RPCStatusCode.UNAUTHENTICATED:
+                    raise StepFailed(error.message, Category.PERMISSION) from error
+                case _:
+                    raise Refused(error.message) from error
+
+
+def _pending(
+    name: str,
+    task: TaskDefinition,
+    project: str | None,
+    build_id: str | None,
+    inputs: dict[str, Json],
+) -> ExecutionRecord:
+    """Returns the record of an execution that no worker has taken yet, so that lists show it.
+
+    Whatever a worker tells is later than it, also if the start found an execution that runs already.
+    """
+    return ExecutionRecord(
+        execution_id=name,
+        task_id=task.id,
+        task_name=task.name,
+        project=project,
+        build_id=build_id,
+        status=ExecutionStatus.PENDING,
+        inputs=inputs,
+        as_of=datetime.fromtimestamp(0, UTC),
+    )
+
+
+def _not_found(error: Any) -> TaskmarkError:
+    if "completed" in error.message or "closing workflow" in error.message:
+        return Refused("the execution has ended already")
+    return UnknownExecution(
+        f"Temporal knows no such execution: {error.message}", hint="`taskmark list` shows them"
+    )
+
+
+def _shortened(text: str, size: int) -> str:
+    raw = text.encode()
+    return text if len(raw) <= size else raw[: size - 3].decode(errors="ignore") + "…"

@@ -1,0 +1,175 @@
+"""Reads Temporal's own histories: what an execution left there, also when the store has lost it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from taskmark.contracts import (
+    RECORD_ACTIVITY,
+    ExecutionStatus,
+    FinalRecord,
+    StepCall,
+    StepDone,
+    StepStatus,
+)
+from taskmark.errors import Category, Failure
+
+if TYPE_CHECKING:
+    from temporalio.api.history.v1 import HistoryEvent
+    from temporalio.client import Client, WorkflowHandle, WorkflowHistory
+
+Decoded = TypeVar("Decoded", bound=BaseModel)
+
+
+@dataclass
+class Attempt:
+    """One activity that ran, or runs, a step."""
+
+    call: StepCall
+    status: StepStatus = StepStatus.RUNNING
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    done: StepDone | None = None
+    error: Failure | None = None
+    worker: str | None = None
+
+
+@dataclass
+class ExecutionHistory:
+    """What the histories of an execution and of its phases tell."""
+
+    execution: str
+    workflows: list[WorkflowHistory]
+    """Its own, then those of its phases as they were started."""
+    attempts: list[Attempt] = field(default_factory=list)
+    final: FinalRecord | None = None
+    closed: ExecutionStatus | None = None
+    error: Failure | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+async def final_record(handle: WorkflowHandle[Any, Any]) -> FinalRecord | None:
+    """Returns the final record that an ended execution wrote into its history, or None."""
+    return await _final_in((await handle.fetch_history()).events)
+
+
+async def read_execution(client: Client, execution: str) -> ExecutionHistory:
+    """Reads the histories of an execution and its phases. Raises `RPCError`."""
+    own = await client.get_workflow_handle(execution).fetch_history()
+    phases = [_phase_started(event) for event in own.events]
+    handles = [client.get_workflow_handle(phase) for phase in phases if phase]
+    below = await asyncio.gather(*(handle.fetch_history() for handle in handles))
+    history = ExecutionHistory(execution, [own, *below], final=await _final_in(own.events))
+    for event in own.events:
+        _note_times(event, history)
+    for phase in below:
+        history.attempts += await attempts_in(phase.events)
+    return history
+
+
+def _phase_started(event: HistoryEvent) -> str:
+    return event.child_workflow_execution_started_event_attributes.workflow_execution.workflow_id
+
+
+async def _final_in(events: Iterable[HistoryEvent]) -> FinalRecord | None:
+    found: FinalRecord | None = None
+    for event in events:
+        scheduled = event.activity_task_scheduled_event_attributes
+        if scheduled.activity_type.name == RECORD_ACTIVITY:
+            found = await _decoded(scheduled.input.payloads, FinalRecord) or found
+    return found
+
+
+def _note_times(event: HistoryEvent, history: ExecutionHistory) -> None:
+    match event.WhichOneof("attributes"):
+        case "workflow_execution_started_event_attributes":
+            history.started_at = _moment(event)
+        case "workflow_execution_completed_event_attributes":
+            history.closed, history.finished_at = ExecutionStatus.COMPLETED, _moment(event)
+        case "workflow_execution_canceled_event_attributes":
+            history.closed, history.finished_at = ExecutionStatus.CANCELLED, _moment(event)
+        case "workflow_execution_failed_event_attributes":
+            failure = event.workflow_execution_failed_event_attributes.failure
+            kind = failure.application_failure_info.type or "failed"
+            _close(history, event, ExecutionStatus.FAILED, kind, failure.message)
+        case "workflow_execution_terminated_event_attributes":
+            reason = event.workflow_execution_terminated_event_attributes.reason
+            _close(history, event, ExecutionStatus.FAILED, "terminated", f"terminated: {reason}")
+        case "workflow_execution_timed_out_event_attributes":
+            message = "Temporal's own workflow timeout was reached"
+            _close(history, event, ExecutionStatus.TIMED_OUT, "timed_out", message)
+        case _:
+            pass
+
+
+def _close(
+    history: ExecutionHistory, event: HistoryEvent, status: ExecutionStatus, kind: str, message: str
+) -> None:
+    history.closed, history.finished_at = status, _moment(event)
+    history.error = Failure(type=kind, message=message, category=Category.LOGIC)
+
+
+async def attempts_in(events: Iterable[HistoryEvent]) -> list[Attempt]:
+    """Returns every attempt that the history of a phase tells, in order."""
+    found: dict[int, Attempt] = {}
+    for event in events:
+        scheduled = event.activity_task_scheduled_event_attributes
+        if scheduled.activity_type.name:
+            call = await _decoded(scheduled.input.payloads, StepCall)
+            if call is not None:
+                found[event.event_id] = Attempt(call, started_at=_moment(event))
+        else:
+            await _note_end(event, found)
+    return list(found.values())
+
+
+async def _note_end(event: HistoryEvent, found: dict[int, Attempt]) -> None:
+    """Notes how an attempt went on: events name the one that scheduled it."""
+    name = event.WhichOneof("attributes")
+    if name is None or not name.startswith("activity_task_"):
+        return
+    attributes = getattr(event, name)
+    attempt = found.get(getattr(attributes, "scheduled_event_id", 0))
+    if attempt is None:
+        return
+    match name:
+        case "activity_task_started_event_attributes":
+            attempt.started_at = _moment(event)
+            attempt.worker = attributes.identity.rpartition(" ")[2] or None
+        case "activity_task_completed_event_attributes":
+            attempt.status, attempt.finished_at = StepStatus.COMPLETED, _moment(event)
+            attempt.done = await _decoded(attributes.result.payloads, StepDone)
+        case "activity_task_failed_event_attributes" | "activity_task_timed_out_event_attributes":
+            attempt.status, attempt.finished_at = StepStatus.FAILED, _moment(event)
+            attempt.error = await _failure_of(attributes.failure)
+        case "activity_task_canceled_event_attributes":
+            attempt.status, attempt.finished_at = StepStatus.CANCELLED, _moment(event)
+        case _:
+            pass
+
+
+async def _failure_of(failure: Any) -> Failure:
+    told = await _decoded(failure.application_failure_info.details.payloads, Failure)
+    return told or Failure(type="step_failed", message=failure.message, category=Category.TRANSIENT)
+
+
+async def _decoded(payloads: Any, kind: type[Decoded]) -> Decoded | None:
+    """Returns the first payload as a message, or None: what does not fit is somebody else's."""
+    from temporalio.contrib.pydantic import pydantic_data_converter
+
+    try:
+        values = await pydantic_data_converter.decode(list(payloads)[:1], [kind])
+    except (ValidationError, RuntimeError):
+        return None
+    return values[0] if values and isinstance(values[0], kind) else None
+
+
+def _moment(event: HistoryEvent) -> datetime:
+    return event.event_time.ToDatetime(UTC)

@@ -1,0 +1,169 @@
+"""The composition root: the only place that reads settings and builds adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from starter.compiling import Compiler
+from taskmark.settings import Settings
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+    from temporalio.worker import Worker, WorkerTuner
+
+    from taskmark.ports import Artifacts
+    from taskmark.registry import Registry
+    from taskmark.store.reading import History
+    from taskmark.store.spool import SpoolRecorder
+    from taskmark.task.catalog import Catalog
+
+POLLERS = 20
+"""Of each kind; fewer make single tasks stall behind busy ones."""
+STICKY = timedelta(seconds=1)
+"""How long a dead worker's cached workflows wait before another worker takes them."""
+HEARTBEATS = timedelta(seconds=1)
+EAGER = 100
+
+
+class Wiring:
+    """Builds each part once, when it is first wanted: a command pays only for what it uses."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Tools, agent providers, aggregates and kinds: ours, and the plugins'."""
+        from taskmark.registry import load
+        from taskmark.tools.network import NetworkPolicy
+
+        settings = self.settings
+        network = NetworkPolicy(
+            allow_hosts=settings.http_allow_hosts, allow_private=settings.http_allow_private
+        )
+        return load(settings.plugins, path=(settings.root,), network=network)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """What names a task file may use."""
+        from taskmark.task.catalog import Catalog
+
+        settings, registry = self.settings, self.registry
+        return Catalog.for_folders(
+            settings.root,
+            tasks_dir=settings.tasks_dir,
+            agents_dir=settings.agents_dir,
+            tools=registry.schemas() | dict.fromkeys(registry.broken),
+            kinds=frozenset(registry.kinds) | frozenset(registry.broken),
+            aggregates=frozenset(registry.aggregates),
+        )
+
+    def compiler(self, *, confined: bool = True) -> Compiler:
+        """Returns what turns a task's name or text into a definition."""
+        settings = self.settings
+        limits = settings.limits().model_copy(update={"tool_timeouts": self._tool_timeouts()})
+        return Compiler(
+            self.catalog, limits, root=settings.root, tasks_dir=settings.tasks_dir, confined=confined
+        )
+
+    def _tool_timeouts(self) -> dict[str, float]:
+        return {name: tool.timeout for name, tool in self.registry.tools.items() if tool.timeout}
+
+    @cached_property
+    def recorder(self) -> SpoolRecorder:
+        """The recorder of this process; `close` ends it."""
+        from taskmark.store.schema import open_store
+        from taskmark.store.spool import SpoolRecorder
+
+        folder = self.settings.state_dir / "spool"
+        return SpoolRecorder(folder, partial(open_store, self.settings.database_url))
+
+    @cached_property
+    def history(self) -> History:
+        """The history store for readers. Raises `Unreachable`."""
+        from taskmark.store.reading import History
+        from taskmark.store.schema import open_store
+
+        return History(open_store(self.settings.database_url))
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """Where large outputs live."""
+        from taskmark.store.artifacts import DatabaseArtifacts, FileArtifacts
+        from taskmark.store.schema import open_store
+
+        if self.settings.artifact_store == "database":
+            return DatabaseArtifacts(open_store(self.settings.database_url))
+        return FileArtifacts(self.settings.artifacts_folder)
+
+    def activities(self) -> Sequence[Any]:
+        """Returns every activity, with its adapters."""
+        from activities.steps import StepActivities
+        from activities.tasks import TaskActivities
+        from taskmark.agents.asking import Asking
+
+        settings = self.settings
+        agents = Asking(self.registry.provider, settings.default_model)
+        steps = StepActivities(self.registry, agents.ask, self.artifacts, self.recorder, root=settings.root)
+        tasks = TaskActivities(self.compiler().compile, self.artifacts, self.recorder)
+        return [*steps.all(), *tasks.all()]
+
+    def worker(self, client: Client) -> Worker:
+        """Returns a worker on the client's cluster. It has to be run."""
+        from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
+
+        from starter.recording import RecordingInterceptor
+        from starter.sandbox import workflow_runner
+        from workflows.phase import PhaseWorkflow
+        from workflows.task import TaskWorkflow
+
+        settings = self.settings
+        pollers = PollerBehaviorSimpleMaximum(maximum=POLLERS)
+        return Worker(
+            client,
+            task_queue=settings.task_queue,
+            workflows=[TaskWorkflow, PhaseWorkflow],
+            activities=self.activities(),
+            interceptors=[RecordingInterceptor(self.recorder)],
+            workflow_runner=workflow_runner(),
+            workflow_task_poller_behavior=pollers,
+            activity_task_poller_behavior=pollers,
+            sticky_queue_schedule_to_start_timeout=STICKY,
+            max_heartbeat_throttle_interval=HEARTBEATS,
+            default_heartbeat_throttle_interval=HEARTBEATS,
+            max_eager_activity_reservations_per_workflow_task=EAGER,
+            graceful_shutdown_timeout=timedelta(seconds=settings.grace_seconds),
+            **self._slots(),
+        )
+
+    def _slots(self) -> dict[str, Any]:
+        settings = self.settings
+        if settings.tuner == "resource":
+            return {"tuner": self._tuner()}
+        return {
+            "max_concurrent_activities": settings.max_concurrent_activities,
+            "max_concurrent_workflow_tasks": settings.max_concurrent_workflow_tasks,
+        }
+
+    def _tuner(self) -> WorkerTuner:
+        from temporalio.worker import ResourceBasedSlotConfig, WorkerTuner
+
+        settings = self.settings
+        slots = ResourceBasedSlotConfig(maximum_slots=settings.max_concurrent_activities)
+        return WorkerTuner.create_resource_based(
+            target_memory_usage=settings.target_memory,
+            target_cpu_usage=settings.target_cpu,
+            activity_config=slots,
+        )
+
+    def close(self, seconds: float = 5.0) -> bool:
+        """Ends what this process built; returns whether every record reached the store.
+
+        What did not is on disk, and the next process takes it from there.
+        """
+        if "recorder" in self.__dict__:
+            return self.recorder.close(seconds)
+        return True

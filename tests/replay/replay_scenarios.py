@@ -1,0 +1,748 @@
+"""What is recorded: one small task per way in which an execution can go.
+
+Each scenario is the text of a task, and what people and workers do to it. Names of `hold` steps are those
+of their scenarios, because their files in the root are shared.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine import Engine
+from temporalio.client import WorkflowFailureError
+
+from taskmark.contracts import TASK_QUEUE, TASK_WORKFLOW, Limits, StartTask
+
+AGENTS = {"ann": "probe:yes", "bob": "probe:yes", "cid": "probe:no", "dud": "probe:fail"}
+
+Drive = Callable[[Engine, str], Awaitable[None]]
+
+
+async def nothing(engine: Engine, execution: str) -> None:
+    """Nobody interferes."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One execution and how it must end."""
+
+    text: str
+    status: str
+    drive: Drive = nothing
+    start: dict[str, Any] | None = None
+    """In place of the text: what a stranger hands to the workflow, compiled by the worker if at all."""
+    limits: Limits | None = None
+
+
+def fill(root: Path) -> None:
+    """Writes the agents and tasks that the scenarios use."""
+    (root / "agents").mkdir(parents=True)
+    (root / "tasks").mkdir()
+    for name, model in AGENTS.items():
+        (root / "agents" / f"{name}.md").write_text(f"---\nname: {name}\nmodel: {model}\n---\nBe {name}.\n")
+    (root / "tasks" / "part.md").write_text(PART)
+    (root / "tasks" / "doomed.md").write_text(DOOMED)
+    (root / "stalling.py").write_text(STALLING)
+
+
+async def begin(engine: Engine, name: str, scenario: Scenario) -> str:
+    """Starts a scenario and returns its execution's id, which is the same in every recording."""
+    execution = f"exec-1-{name.replace('_', '-')}"
+    start: Any = scenario.start
+    if scenario.limits is not None:
+        source = f"# Test\n\n{textwrap.dedent(scenario.text).strip()}"
+        definition = engine.client.wiring.compiler().definition(StartTask(source=source))
+        start = StartTask(definition=definition, limits=scenario.limits)
+    if start is None:
+        return await engine.start(scenario.text, id=execution)
+    await engine.client.client.start_workflow(TASK_WORKFLOW, start, id=execution, task_queue=TASK_QUEUE)
+    return execution
+
+
+# --- what people and workers do -----------------------------------------------------------------------
+
+
+async def pause_twice(engine: Engine, execution: str) -> None:
+    """Pauses while a step runs, goes on, and pauses again at once."""
+    name = execution.removeprefix("exec-1-")
+    await engine.until_trace(execution, "start", name)
+    await engine.client.pause(execution, reason="lunch", by="ann")
+    await engine.until_status(execution, "pausing")
+    engine.release(name)
+    await engine.until_status(execution, "paused")
+    await engine.client.resume(execution, by="ann")
+    await engine.client.pause(execution)
+    await engine.until(execution, lambda p: p.status in ("paused", "completed"))
+    await engine.client.resume(execution)
+
+
+async def pause_during_subtask(engine: Engine, execution: str) -> None:
+    """Pauses while only the sub-task runs."""
+    await engine.until_trace(f"{execution}/only/sub", "start", "part")
+    await engine.client.pause(execution)
+    engine.release("part")
+    await engine.until_status(execution, "paused")
+    await engine.client.resume(execution)
+
+
+async def pause_while_waiting(engine: Engine, execution: str) -> None:
+    """Pauses while only a gate is open, decides it, goes on."""
+    await engine.until_status(execution, "waiting")
+    await engine.client.pause(execution)
+    await engine.until_status(execution, "paused")
+    await engine.client.approve(execution, "go", by="ann")
+    await engine.client.resume(execution)
+
+
+async def cancel(engine: Engine, execution: str) -> None:
+    """Cancels as the Web UI does, while a step runs."""
+    await engine.until_trace(execution, "start", execution.removeprefix("exec-1-"))
+    await engine.client.client.get_workflow_handle(execution).cancel()
+
+
+async def cancel_paused(engine: Engine, execution: str) -> None:
+    """Cancels what is paused."""
+    await engine.client.pause(execution)
+    await engine.until_status(execution, "paused")
+    await engine.client.client.get_workflow_handle(execution).cancel()
+
+
+async def abort(engine: Engine, execution: str) -> None:
+    """Aborts with a reason, while a step runs."""
+    await engine.until_trace(execution, "start", execution.removeprefix("exec-1-"))
+    await engine.client.abort(execution, reason="wrong data", by="ann")
+
+
+async def terminate_child(engine: Engine, execution: str) -> None:
+    """Terminates a phase from outside, while its step runs."""
+    await engine.until_trace(execution, "start", execution.removeprefix("exec-1-"))
+    await engine.client.client.get_workflow_handle(f"{execution}/first").terminate(reason="by hand")
+
+
+def decide(gate: str, decision: str, comment: str = "") -> Drive:
+    """Decides an approval once it waits."""
+
+    async def drive(engine: Engine, execution: str) -> None:
+        await engine.until(execution, lambda p: any(w.name == gate for w in p.waiting))
+        await engine.client.approve(execution, gate, decision=decision, by="ann", comment=comment)
+
+    return drive
+
+
+async def answer(engine: Engine, execution: str) -> None:
+    """Answers a question once it waits."""
+    await engine.until_status(execution, "waiting")
+    await engine.client.answer(execution, "colour", "blue", by="bob")
+
+
+def hold(*decisions: str) -> Drive:
+    """Decides about a held phase, as often as it is held."""
+
+    async def drive(engine: Engine, execution: str) -> None:
+        for number, decision in enumerate(decisions):
+            await engine.until(
+                execution,
+                lambda p, n=number: any(w.kind == "retry" for w in p.waiting) and _tries(p) == n + 1,
+            )
+            await getattr(engine.client, decision)(execution, "first", by="ann")
+
+    return drive
+
+
+def _tries(progress: Any) -> int:
+    return max(phase.attempt for phase in progress.phases)
+
+
+async def release(engine: Engine, execution: str) -> None:
+    """Lets the held step end once it runs."""
+    name = execution.removeprefix("exec-1-")
+    await engine.until_trace(execution, "start", name)
+    engine.release(name)
+
+
+async def outcome(engine: Engine, execution: str) -> str:
+    """Returns how it ended, once it has; `invalid_…` for what never began."""
+    try:
+        await engine.client.client.get_workflow_handle(execution).result()
+    except WorkflowFailureError as error:
+        kind = str(getattr(error.cause, "type", ""))
+        if kind.startswith("invalid"):
+            return kind
+    return str((await engine.wait(execution)).status)
+
+
+# --- the tasks ----------------------------------------------------------------------------------------
+
+PART = """\
+# Part
+
+```yaml
+requirements:
+  amount: number
+```
+
+## Phase: Only
+### Steps
+- tool: hold - Hold
+  with: {name: part}
+- tool: effect - Work
+  id: work
+  with: {name: worked, value: "{{ inputs.amount * 2 }}"}
+
+## Outputs
+- doubled: steps.work.output.value
+"""
+
+DOOMED = """\
+# Doomed
+
+## Phase: Only
+### Steps
+- validation: 1 > 2 - One is not more than two
+"""
+
+STALLING = '''\
+"""A tool that cuts its worker off: while it runs, no heartbeat leaves the process."""
+
+import time
+
+from pydantic import BaseModel
+
+from taskmark.ports import StepContext
+from taskmark.registry import tool
+
+
+class Stall(BaseModel):
+    """For how long."""
+
+    seconds: float
+
+
+@tool("stall")
+async def stall(parameters: Stall, context: StepContext) -> None:
+    """Holds up the whole process."""
+    time.sleep(parameters.seconds)
+'''
+
+LINE = """\
+## Phase: First
+### Steps
+- tool: {kind} - Hold
+  with: {{name: {name}}}
+- tool: effect - Then
+  with: {{name: then}}
+## Phase: Second
+dependsOn: [First]
+### Steps
+- tool: effect - Last
+  with: {{name: last}}
+"""
+
+
+def line(name: str, kind: str = "hold") -> str:
+    """Returns two phases whose first step holds."""
+    return LINE.format(name=name, kind=kind)
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "completed": Scenario(
+        """
+        ## Phase: Measure
+        ### Steps
+        - tool: effect - Measure
+          id: measure
+          with: {name: a, value: 41}
+        - validation: steps.measure.output.value > 0 - Nothing was measured
+        ### Outputs
+        - value: steps.measure.output.value + 1
+        ## Phase: Report
+        dependsOn: [Measure]
+        ### Steps
+        - tool: effect - Report
+          with: {name: "b{{ phases.measure.outputs.value }}"}
+        ## Outputs
+        - answer: phases.measure.outputs.value
+        """,
+        "completed",
+    ),
+    "parallel": Scenario(
+        """
+        ## Phase: Left
+        parallel: true
+        ### Steps
+        - tool: effect - One
+          with: {name: l1, value: 1, seconds: 0.05}
+        - tool: effect - Two
+          with: {name: l2, value: 2}
+        - tool: effect - Three
+          id: three
+          with: {name: l3, value: 3}
+        - aggregate: count - How many
+        ## Phase: Right
+        parallel: true
+        ### Steps
+        - tool: effect - Four
+          with: {name: r1, value: 4}
+        - tool: effect - Five
+          with: {name: r2, value: 5}
+        ## Phase: Middle
+        ### Steps
+        - wait: 50ms - A moment
+        ## Phase: Both
+        dependsOn: [Left, Right, Middle]
+        ### Steps
+        - aggregate: list - All of it
+        """,
+        "completed",
+    ),
+    "narrow": Scenario(
+        """
+        ```yaml
+        maxConcurrentPhases: 1
+        maxConcurrentSteps: 2
+        ```
+        ## Phase: One
+        parallel: true
+        ### Steps
+        - tool: effect - A
+          with: {name: a}
+        - tool: effect - B
+          with: {name: b}
+        - tool: effect - C
+          with: {name: c}
+        ## Phase: Two
+        ### Steps
+        - tool: effect - D
+          with: {name: d}
+        """,
+        "completed",
+    ),
+    "agents": Scenario(
+        """
+        ## Phase: Ask
+        ### Steps
+        - Shall we go?
+        - agent: cid - And you?
+        ### Agents
+        - ann
+        - bob
+        ## Phase: Decide
+        dependsOn: [Ask]
+        ### Steps
+        - aggregate: vote - What they want
+          with: {over: ["yes", "yes", "no"]}
+        - This is only a note.
+        """,
+        "completed",
+    ),
+    "with_errors": Scenario(
+        """
+        ## Phase: Only
+        ### Steps
+        - tool: flaky - Not needed
+          id: optional
+          critical: false
+          with: {name: x, category: logic}
+        - tool: effect - Needs it
+          with: {name: n, value: "{{ steps.optional.output.calls }}"}
+        - agent: dud - Says nothing
+        - agent: ann - Says something
+        ### Outputs
+        - calls: steps.optional.output.calls
+        """,
+        "completed_with_errors",
+    ),
+    "retried": Scenario(
+        """
+        ```yaml
+        retry: {maxAttempts: 4, backoffMs: 20}
+        ```
+        ## Phase: Only
+        ### Steps
+        - tool: flaky - Third time lucky
+          with: {name: f, failures: 2}
+        - tool: flaky - Less of it
+          with: {name: r, failures: 1, category: resource}
+        - tool: flaky - Knock again
+          with: {name: p, failures: 1, category: permission}
+        """,
+        "completed",
+    ),
+    "failed": Scenario(
+        """
+        ## Phase: First
+        ### Steps
+        - tool: flaky - Never works
+          with: {name: f, category: logic}
+        - tool: effect - Not reached
+          with: {name: n}
+        ## Phase: Second
+        dependsOn: [First]
+        ### Steps
+        - tool: effect - Not reached
+          with: {name: m}
+        """,
+        "failed",
+    ),
+    "failed_beside_another": Scenario(
+        """
+        ## Phase: First
+        ### Steps
+        - tool: hold - Runs on
+          with: {name: failed-beside-another}
+        - tool: effect - Not reached
+          with: {name: n}
+        ## Phase: Second
+        ### Steps
+        - tool: flaky - Never works
+          with: {name: f, category: logic}
+        """,
+        "failed",
+        release,
+    ),
+    "gave_up": Scenario(
+        """
+        ## Phase: Only
+        ### Steps
+        - tool: flaky - Never works
+          retry: {maxAttempts: 3, backoffMs: 10}
+          with: {name: f}
+        """,
+        "failed",
+    ),
+    "continued": Scenario(
+        """
+        ## Phase: First
+        onFailure: continue
+        ### Steps
+        - tool: flaky - Never works
+          with: {name: f, category: configuration}
+        ## Phase: After
+        dependsOn: [First]
+        ### Steps
+        - tool: effect - Skipped
+          with: {name: s}
+        ## Phase: Repair
+        dependsOn: [First]
+        if: phases.first.status == 'failed'
+        ### Steps
+        - tool: effect - Repair
+          with: {name: r}
+        """,
+        "completed_with_errors",
+    ),
+    "not_valid": Scenario(
+        """
+        ## Phase: First
+        ### Steps
+        - validation: 1 > 2 - One is not more than two
+        ## Phase: Second
+        dependsOn: [First]
+        ### Steps
+        - tool: effect - Not reached
+          with: {name: m}
+        """,
+        "failed",
+    ),
+    "wrong_expression": Scenario(
+        """
+        ## Phase: First
+        ### Steps
+        - tool: effect - Measure
+          id: measure
+          with: {name: a}
+        - tool: effect - Looks for what is not there
+          with: {name: "{{ steps.measure.output.nothing.at.all }}"}
+        """,
+        "failed",
+    ),
+    "skipped": Scenario(
+        """
+        ## Phase: Never
+        if: 1 > 2
+        ### Steps
+        - tool: effect - No
+          with: {name: a}
+        ## Phase: Some
+        ### Steps
+        - tool: effect - No
+          if: 1 > 2
+          with: {name: b}
+        - tool: effect - Yes
+          if: 2 > 1
+          with: {name: c}
+        """,
+        "completed",
+    ),
+    "step_for_each": Scenario(
+        """
+        ## Phase: Only
+        maxConcurrent: 2
+        ### Steps
+        - tool: effect - Each
+          id: each
+          forEach: [3, 4, 5]
+          with: {name: "i{{ index }}", value: "{{ item * 2 }}"}
+        - tool: effect - None
+          forEach: []
+          with: {name: none}
+        - tool: flaky - Some fail
+          forEach: [logic, transient]
+          critical: false
+          retry: {maxAttempts: 2, backoffMs: 10}
+          with: {name: "{{ item }}", failures: 1, category: "{{ item }}"}
+        """,
+        "completed_with_errors",
+    ),
+    "phase_for_each": Scenario(
+        """
+        ## Phase: Each
+        forEach: "{{ ['x', 'y'] }}"
+        ### Steps
+        - tool: effect - First
+          id: one
+          with: {name: "{{ item }}1", value: "{{ index }}"}
+        - tool: effect - Second
+          with: {name: "{{ item }}2", value: "{{ steps.one.output.value }}"}
+        ### Outputs
+        - ones: steps.one.output.value
+        """,
+        "completed",
+    ),
+    "subtask": Scenario(
+        """
+        ## Phase: Only
+        ### Steps
+        - task: part - A task of its own
+          id: sub
+          with: {amount: 4}
+        - validation: steps.sub.output.doubled == 8 - It is not doubled
+        """,
+        "completed",
+        pause_during_subtask,
+    ),
+    "subtask_failed": Scenario(
+        """
+        ## Phase: Only
+        ### Steps
+        - task: part - Its input does not fit
+          critical: false
+          with: {amount: much}
+        - task: doomed - It fails
+        """,
+        "failed",
+    ),
+    "worker_lost": Scenario(
+        """
+        ## Phase: Only
+        ### Steps
+        - tool: stall - Its worker is cut off
+          heartbeat: 500ms
+          retry: {maxAttempts: 2, backoffMs: 10}
+          fallback: {value: none}
+          with: {seconds: 1.5}
+        """,
+        "completed",
+        limits=Limits(lost_attempts=1, progress_interval=0.2),
+    ),
+    "approved": Scenario(
+        """
+        ## Phase: Ask
+        ### Steps
+        - approval: go - Shall we go?
+          timeout: 1h
+        - tool: effect - Go
+          with: {name: go}
+        """,
+        "completed",
+        decide("go", "approved", "fine"),
+    ),
+    "rejected": Scenario(
+        """
+        ## Phase: Ask
+        ### Steps
+        - approval: go - Shall we go?
+        - tool: effect - Go
+          with: {name: go}
+        """,
+        "failed",
+        decide("go", "rejected", "not today"),
+    ),
+    "rejected_and_skipped": Scenario(
+        """
+        ## Phase: Ask
+        ### Steps
+        - approval: go - Shall we go?
+          onReject: skip
+        - tool: effect - Reads it
+          with: {name: "{{ steps.go.output.by }}"}
+        - tool: effect - Goes anyway
+          with: {name: anyway}
+        """,
+        "completed",
+        decide("go", "rejected"),
+    ),
+    "answered": Scenario(
+        """
+        ## Phase: Ask
+        ### Steps
+        - question: colour - Which one?
+        - tool: effect - Paint
+          with: {name: "{{ steps.colour.output }}"}
+        """,
+        "completed",
+        answer,
+    ),
+    "undecided": Scenario(
+        """
+        ## Phase: Ask
+        ### Steps
+        - approval: go - Shall we go?
+          timeout: 300ms
+        """,
+        "failed",
+    ),
+    "waiting_and_paused": Scenario(
+        """
+        ## Phase: Ask
+        ### Steps
+        - approval: go - Shall we go?
+          timeout: 1h
+        - tool: effect - Go
+          with: {name: go}
+        """,
+        "completed",
+        pause_while_waiting,
+    ),
+    "paused": Scenario(line("paused"), "completed", pause_twice),
+    "cancelled": Scenario(line("cancelled"), "cancelled", cancel),
+    "cancelled_paused": Scenario(
+        """
+        ## Phase: Only
+        ### Steps
+        - wait: 300ms - A moment
+        - tool: effect - Not reached
+          with: {name: n}
+        """,
+        "cancelled",
+        cancel_paused,
+    ),
+    "aborted": Scenario(line("aborted"), "cancelled", abort),
+    "timed_out": Scenario(
+        f"```yaml\nmaxExecutionTime: 1s\n```\n{line('timed-out')}",
+        "timed_out",
+    ),
+    "phase_timed_out": Scenario(
+        """
+        ## Phase: First
+        timeout: 500ms
+        onFailure: continue
+        ### Steps
+        - tool: hold - Too long
+          with: {name: phase-timed-out}
+        - tool: effect - Not reached
+          with: {name: n}
+        """,
+        "completed_with_errors",
+    ),
+    "step_timed_out": Scenario(
+        """
+        ## Phase: First
+        ### Steps
+        - tool: hold - Too long
+          timeout: 200ms
+          retry: {maxAttempts: 2, backoffMs: 10}
+          fallback: {value: {late: true}}
+          with: {name: step-timed-out}
+        """,
+        "completed",
+    ),
+    "phase_retried": Scenario(
+        """
+        ## Phase: First
+        retry: {maxAttempts: 3, backoffMs: 20}
+        ### Steps
+        - tool: effect - Kept
+          with: {name: kept}
+        - tool: flaky - Works in the second round
+          retry: {maxAttempts: 1}
+          with: {name: f, failures: 1}
+        """,
+        "completed",
+    ),
+    "fallback": Scenario(
+        """
+        ## Phase: First
+        ### Steps
+        - tool: flaky - Never works
+          fallback: {tool: effect, with: {name: instead, value: 2}}
+          with: {name: f, category: logic}
+        - tool: flaky - Never works either
+          fallback: {value: none}
+          with: {name: g, category: logic}
+        """,
+        "completed",
+    ),
+    "held_and_retried": Scenario(
+        """
+        ## Phase: First
+        onFailure: pause
+        ### Steps
+        - tool: flaky - Works in the third round
+          retry: {maxAttempts: 1}
+          with: {name: f, failures: 2}
+        """,
+        "completed",
+        hold("retry", "retry"),
+    ),
+    "held_and_skipped": Scenario(
+        """
+        ## Phase: First
+        onFailure: pause
+        ### Steps
+        - tool: flaky - Never works
+          with: {name: f, category: logic}
+        ## Phase: Second
+        dependsOn: [First]
+        ### Steps
+        - tool: effect - Skipped
+          with: {name: n}
+        """,
+        "completed_with_errors",
+        hold("skip"),
+    ),
+    "child_terminated": Scenario(line("child-terminated"), "failed", terminate_child),
+    "registered": Scenario(
+        """
+        ## Phase: Only
+        ### Steps
+        - shout: hello - As loud as you can
+        - aggregate: longest - Of these
+          with: {over: [a, abc, ab]}
+        - tool: broken - It does not work
+          critical: false
+        """,
+        "completed_with_errors",
+    ),
+    "large": Scenario(
+        """
+        ## Phase: Only
+        ### Steps
+        - tool: big - A lot
+          id: lot
+          with: {bytes: 33000}
+        - validation: steps.lot.output.length == 33000 - It is not all there
+        - tool: effect - Passes it on
+          with: {name: p, value: "{{ steps.lot.output }}"}
+        """,
+        "completed",
+    ),
+    "compiled": Scenario("", "completed", release, start={"source": f"# Test\n\n{line('compiled')}"}),
+    "invalid_task": Scenario("", "invalid_task", start={"source": "# Test\n\n## Phase: A\nif: (\n"}),
+    "invalid_inputs": Scenario("", "invalid_inputs", start={"task": "part", "inputs": {"amount": "much"}}),
+    "invalid_start": Scenario("", "invalid_start", start={"inputs": {}}),
+}

@@ -1,0 +1,102 @@
+"""Inputs of a command line become what the task requires, or a message that says what they must be."""
+
+import io
+import json
+
+import pytest
+
+from starter.cli.inputs import gather
+from taskmark.errors import InvalidInputs
+from taskmark.task import parse_text
+
+TASK = parse_text(
+    """# T
+```yaml
+requirements:
+  name: string
+  count: integer
+  ratio: {type: number, default: 0.5}
+  loud: {type: boolean, default: false}
+  tags: {type: list, optional: true}
+  extra: {type: object, optional: true}
+  mode: {type: enum, values: [fast, slow], default: fast}
+```
+## Phase: A
+### Steps
+- validation: inputs.count > 0 - Positive
+"""
+)
+NEEDED = ["name=5", "count=7"]
+
+
+def test_texts_become_the_required_types():
+    pairs = [*NEEDED, "ratio=1.5", "loud=true", 'tags=["a"]', 'extra={"k": 1}', "mode=slow"]
+    assert gather(TASK, pairs, None) == {
+        "name": "5",
+        "count": 7,
+        "ratio": 1.5,
+        "loud": True,
+        "tags": ["a"],
+        "extra": {"k": 1},
+        "mode": "slow",
+    }
+
+
+def test_only_the_first_equals_sign_parts_name_and_value():
+    assert gather(TASK, ["name=a=b=c", "count=1"], None)["name"] == "a=b=c"
+
+
+def test_a_pair_wins_over_the_file(tmp_path):
+    file = tmp_path / "inputs.json"
+    file.write_text(json.dumps({"name": "file", "count": 3}))
+    assert gather(TASK, ["name=pair"], str(file))["name"] == "pair"
+    assert gather(TASK, [], str(file))["count"] == 3
+
+
+def test_inputs_can_come_from_stdin(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"name": "x", "count": 1}'))
+    assert gather(TASK, [], "-")["name"] == "x"
+
+
+def test_a_value_in_a_file_is_taken_as_it_is(tmp_path):
+    file = tmp_path / "inputs.json"
+    file.write_text('{"name": "x", "count": "1"}')
+    with pytest.raises(InvalidInputs, match="`count` must be a whole number"):
+        gather(TASK, [], str(file))
+
+
+def test_every_problem_is_said_at_once_with_the_way_to_give_them():
+    with pytest.raises(InvalidInputs) as caught:
+        gather(TASK, ["count=many", "nme=x"], None)
+    assert len(caught.value.problems) == 3
+    assert caught.value.hint == "give them as --input name=… --input count=…"
+
+
+@pytest.mark.parametrize("pair", ["name", "=5", ""])
+def test_a_pair_without_name_or_value_is_refused(pair):
+    with pytest.raises(InvalidInputs, match="is not name=value"):
+        gather(TASK, [pair], None)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "\udcff", "[" * 100_000])
+def test_a_file_that_holds_no_object_is_refused(tmp_path, text):
+    file = tmp_path / "inputs.json"
+    file.write_text(text, errors="surrogateescape")
+    with pytest.raises(InvalidInputs):
+        gather(TASK, [], str(file))
+
+
+def test_a_file_that_is_missing_or_too_large_is_refused(tmp_path):
+    with pytest.raises(InvalidInputs, match="No such file"):
+        gather(TASK, [], str(tmp_path / "nothing"))
+    large = tmp_path / "large.json"
+    large.write_text(" " * (4 * 1024 * 1024 + 1))
+    with pytest.raises(InvalidInputs, match="larger"):
+        gather(TASK, [], str(large))
+
+
+def test_a_task_without_required_inputs_says_so():
+    plain = parse_text("# P\n## Phase: A\n### Steps\n- validation: 1 > 0 - Yes\n")
+    with pytest.raises(InvalidInputs) as caught:
+        gather(plain, ["x=1"], None)
+    assert caught.value.hint == "the task needs no inputs"

@@ -1,0 +1,19 @@
+"""Records in a loop and says after each record that it was taken; started and killed by a test."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from store_records import event
+
+from taskmark.store.schema import open_store
+from taskmark.store.spool import SpoolRecorder
+
+folder, url = Path(sys.argv[1]), sys.argv[2]
+recorder = SpoolRecorder(folder, lambda: open_store(url))
+number = 0
+while True:
+    recorder.record(event(occurrence=number))
+    print(number, flush=True)
+    number += 1

@@ -1,0 +1,44 @@
+"""The page about plugins: its module is loaded and every part of it used."""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from taskmark.errors import StepFailed
+from taskmark.ports import Question, StepContext
+from taskmark.registry import Registry, load
+from taskmark.task.model import Agent
+
+PAGE = Path(__file__).parents[3] / "docs" / "plugins.md"
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    """The page's module, loaded as a worker does."""
+    example = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert example is not None
+    (tmp_path / "garden.py").write_text(example[1])
+    yield load(["garden"], path=[tmp_path])
+    sys.path.remove(str(tmp_path))
+    del sys.modules["garden"]
+
+
+async def test_the_example_of_the_page_works(registry: Registry, root: Path, context: StepContext) -> None:
+    assert registry.broken == {}
+    plant, water = registry.tool("plant"), registry.tool("water")
+    assert await plant.execute(plant.validate({"plants": 12}), context) == {"planted": 12}
+    assert (root / "bed.txt").read_text() == "x" * 12
+    assert await water.execute(water.validate({"plants": 2}), context) == {"liters": 1.0}
+    assert water.estimate_duration(water.validate({"plants": 2})) == 0.2
+    assert (await water.health_check()).healthy
+    with pytest.raises(StepFailed, match="the can is empty"):
+        await water.execute(water.validate({"plants": 2000}), context)
+    with pytest.raises(StepFailed, match="plants"):
+        plant.validate({"plants": 0})
+    assert await registry.aggregate("longest")(["a", "bbb"], {}) == "bbb"
+    assert await registry.kind("season")("spring", "Sow", {}, context) == {"season": "spring", "todo": "Sow"}
+    answer = await registry.provider("almanac").ask(Agent(id="hilda"), Question("?", {}), context)
+    assert answer.output == "hilda says: after rain, sun"

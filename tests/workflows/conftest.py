@@ -1,0 +1,70 @@
+"""One real server and one real worker for all tests of the engine; each test has executions of its own."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+for folder in (HERE, HERE / "plugins"):
+    sys.path.insert(0, str(folder))
+
+from engine import Engine  # noqa: E402 - found by the path above
+
+from starter.gateway import TaskClient  # noqa: E402 - found by the path above
+from taskmark.settings import Settings  # noqa: E402 - found by the path above
+
+AGENTS = {"ann": "probe:yes", "bob": "probe:yes", "cid": "probe:no", "dud": "probe:fail", "eve": "probe:echo"}
+
+
+def make_root(root: Path) -> Path:
+    """Fills a folder with the agents that the tests ask."""
+    (root / "agents").mkdir(parents=True)
+    (root / "tasks").mkdir()
+    for name, model in AGENTS.items():
+        (root / "agents" / f"{name}.md").write_text(f"---\nname: {name}\nmodel: {model}\n---\nBe {name}.\n")
+    return root
+
+
+@pytest.fixture(scope="session")
+async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engine]:
+    """The engine, with short times: a heartbeat of 1 s, progress every 0.2 s."""
+    root = make_root(tmp_path_factory.mktemp("engine") / "root")
+    settings = Settings(
+        state_dir=root.parent / "state",
+        root=root,
+        tasks_dir=root / "tasks",
+        agents_dir=root / "agents",
+        plugins=("probe",),
+        heartbeat_seconds=1,
+        progress_seconds=0.2,
+        grace_seconds=1,
+        step_timeout_seconds=60,
+    )
+    async with TaskClient.open(settings, worker=True) as client:
+        yield Engine(client, root)
+
+
+SUSPICIOUS = (
+    "Failed activation",
+    "Unfinished",
+    "never awaited",
+    "never retrieved",
+    "evict",
+    "Deadlock",
+    "deadlock",
+)
+"""What a log must not say: each of it is a fault of the engine, whatever the test sees."""
+
+
+@pytest.fixture(autouse=True)
+def quiet_engine(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fails a test during which the worker complained about the engine's own code."""
+    yield
+    records = [record for when in ("setup", "call") for record in caplog.get_records(when)]
+    said = [record.getMessage() for record in records if record.levelno >= logging.WARNING]
+    assert not [text for text in said if any(word in text for word in SUSPICIOUS)]

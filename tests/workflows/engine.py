@@ -1,0 +1,91 @@
+"""What the tests of the engine use: tasks as text, run on a real server by a real worker."""
+
+from __future__ import annotations
+
+import asyncio
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import probe
+
+from starter.gateway import TaskClient
+from taskmark.contracts import Progress, TaskResult
+
+PATIENCE = 30.0
+"""Seconds until a test that waits for something gives up; nothing is measured by it."""
+
+
+class Engine:
+    """Runs tasks and tells what happened."""
+
+    def __init__(self, client: TaskClient, root: Path) -> None:
+        self.client = client
+        self.root = root
+
+    async def start(self, text: str, inputs: dict[str, Any] | None = None, **options: Any) -> str:
+        """Starts a task given as (indented) markdown; a `# Task` heading is added if there is none."""
+        source = textwrap.dedent(text).strip()
+        if not source.startswith("# "):
+            source = f"# Test\n\n{source}"
+        options.setdefault("id", f"exec-{uuid4().hex[:12]}-test")
+        return await self.client.start(source=source, inputs=inputs, **options)
+
+    async def run(self, text: str, inputs: dict[str, Any] | None = None, **options: Any) -> TaskResult:
+        """Starts a task and returns its result, whatever it is."""
+        execution = await self.start(text, inputs, **options)
+        return await self.client.wait(execution, timeout=PATIENCE)
+
+    async def wait(self, execution: str) -> TaskResult:
+        """Returns the result of a task that was started."""
+        return await self.client.wait(execution, timeout=PATIENCE)
+
+    async def until(self, execution: str, test: Callable[[Progress], Any]) -> Progress:
+        """Returns the first progress for which the test holds; fails after a while without one."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            progress = await self.client.progress(execution)
+            if test(progress):
+                return progress
+            assert time.monotonic() < end, f"it never came: {progress.model_dump_json(indent=1)}"
+            await asyncio.sleep(0.03)
+
+    async def until_status(self, execution: str, status: str) -> Progress:
+        """Returns the first progress with the status."""
+        return await self.until(execution, lambda progress: progress.status == status)
+
+    async def until_trace(self, execution: str, what: str, name: str) -> None:
+        """Returns once a call has left the trace."""
+        end = time.monotonic() + PATIENCE
+        while not any(t["what"] == what and t["name"] == name for t in self.traces(execution)):
+            assert time.monotonic() < end, f"no trace {what} {name}: {self.traces(execution)}"
+            await asyncio.sleep(0.02)
+
+    def release(self, *names: str) -> None:
+        """Lets `hold` steps of these names end."""
+        for name in names:
+            (self.root / f"release-{name}").touch()
+
+    def traces(self, execution: str) -> list[dict[str, Any]]:
+        """Returns the traces of one execution, in order."""
+        return [t for t in probe.traces(self.root) if t["execution"] == execution]
+
+    def names(self, execution: str, what: str = "start") -> list[str]:
+        """Returns the names of the calls that left such a trace, in order."""
+        return [t["name"] for t in self.traces(execution) if t["what"] == what]
+
+    async def events(self, execution: str, *, phase: str | None = None) -> list[Any]:
+        """Returns Temporal's history events of the execution or of one of its phases."""
+        workflow_id = execution if phase is None else f"{execution}/{phase}"
+        handle = self.client.client.get_workflow_handle(workflow_id)
+        return [event async for event in handle.fetch_history_events()]
+
+    def file(self, path: str, text: str) -> Path:
+        """Writes a file under the root."""
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(textwrap.dedent(text).lstrip())
+        return target

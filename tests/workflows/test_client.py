@@ -1,0 +1,203 @@
+"""What programs do with `TaskClient`."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from engine import Engine
+
+from starter.gateway import Refused
+from starter.wiring import Wiring
+from taskmark.errors import InvalidInputs, InvalidTask, UnknownExecution
+from taskmark.settings import Settings
+
+HOLD = """
+## Phase: A
+### Steps
+- tool: hold - Hold it
+  id: held
+  with: {{name: {name}}}
+"""
+
+
+async def test_execute_starts_a_task_by_path_and_returns_its_result(engine: Engine) -> None:
+    """One call from file to outputs."""
+    engine.file(
+        "tasks/adding.md",
+        """
+        # Adding
+
+        ```yaml
+        requirements:
+          a: number
+          b: {type: number, default: 2}
+        ```
+
+        ## Phase: Add
+        ### Steps
+        - tool: effect - Add
+          id: add
+          with: {name: add, value: "{{ inputs.a + inputs.b }}"}
+        ### Outputs
+        - sum: steps.add.output.value
+        """,
+    )
+    result = await engine.client.execute("adding", {"a": 40})
+    assert result.status == "completed"
+    assert result.outputs == {"add": {"sum": 42}}
+
+
+async def test_a_wrong_task_or_wrong_inputs_start_nothing(engine: Engine) -> None:
+    """They are refused here, with every problem, before Temporal hears of them."""
+    with pytest.raises(InvalidTask, match="no task"):
+        await engine.client.start("no-such-task")
+    with pytest.raises(InvalidTask, match="unknown-tool"):
+        await engine.start("## Phase: A\n### Steps\n- tool: effekt - x")
+    with pytest.raises(InvalidInputs, match="unknown"):
+        await engine.start("## Phase: A\n### Steps\n- tool: effect - x", {"unknown": 1})
+
+
+async def test_wait_gives_up_after_its_timeout_and_leaves_the_execution_alone(engine: Engine) -> None:
+    """The execution goes on."""
+    execution = await engine.start(HOLD.format(name="patient"))
+    with pytest.raises(TimeoutError):
+        await engine.client.wait(execution, timeout=0.2)
+    engine.release("patient")
+    assert (await engine.wait(execution)).status == "completed"
+
+
+async def test_many_may_wait_for_one_execution(engine: Engine) -> None:
+    """Each gets the same result."""
+    execution = await engine.start(HOLD.format(name="many"))
+    waiters = [asyncio.create_task(engine.wait(execution)) for _ in range(20)]
+    engine.release("many")
+    assert {result.finished_at for result in await asyncio.gather(*waiters)} == {
+        (await engine.wait(execution)).finished_at
+    }
+
+
+async def test_running_executions_are_listed_with_task_and_status(engine: Engine) -> None:
+    """Temporal's own list, by search attributes."""
+    execution = await engine.start(HOLD.format(name="listed"))
+    for _ in range(100):
+        found = {e.execution_id: e for e in await engine.client.active()}
+        if execution in found:
+            break
+        await asyncio.sleep(0.05)
+    assert (found[execution].task, found[execution].status) == ("test", "running")
+    engine.release("listed")
+    await engine.wait(execution)
+
+
+async def test_the_history_lists_executions_and_their_attempts(engine: Engine) -> None:
+    """The store has what happened, soon after it happened."""
+    result = await engine.run(
+        """
+        ## Phase: A
+        ### Steps
+        - tool: flaky - Try
+          id: try
+          retry: {backoffMs: 10}
+          with: {failures: 1}
+        """
+    )
+    recorder = engine.client.wiring.recorder
+    assert await asyncio.to_thread(recorder.flush, 10)
+    assert result.execution_id in {e.execution_id for e in await engine.client.history(limit=500)}
+    attempts = engine.client.wiring.history.attempts(result.execution_id)
+    assert [(a.step, a.attempt, a.status) for a in attempts] == [
+        ("try", 1, "failed"),
+        ("try", 2, "completed"),
+    ]
+    events = engine.client.wiring.history.events(result.execution_id)
+    assert [e.seq for e in events] == list(range(1, len(events) + 1))
+    assert events[0].kind == "execution_started"
+    assert events[-1].kind == "execution_completed"
+
+
+async def test_progress_shows_a_running_step_at_once(engine: Engine) -> None:
+    """The client merges what the phases know, so it does not wait for their next report."""
+    execution = await engine.start(HOLD.format(name="fresh"))
+    await engine.until_trace(execution, "start", "fresh")
+    progress = await engine.client.progress(execution)
+    step = progress.phases[0].steps[0]
+    assert (step.id, step.status, step.attempt) == ("held", "running", 1)
+    engine.release("fresh")
+    await engine.wait(execution)
+
+
+async def test_the_plan_of_an_execution_can_be_asked(engine: Engine) -> None:
+    """Also after its end, as long as a worker lives."""
+    result = await engine.run(
+        """
+        ## Phase: A
+        ### Steps
+        - tool: effect - x
+
+        ## Phase: B
+        dependsOn: [A]
+        ### Steps
+        - tool: effect - y
+        """
+    )
+    plan = await engine.client.plan(result.execution_id)
+    assert plan["waves"] == [["a"], ["b"]]
+
+
+async def test_an_unknown_execution_is_said_to_be_unknown(engine: Engine) -> None:
+    """By every call."""
+    client = engine.client
+    for call in (client.wait("nobody"), client.progress("nobody"), client.pause("nobody")):
+        with pytest.raises(UnknownExecution):
+            await call
+
+
+async def test_control_of_an_ended_execution_is_refused(engine: Engine) -> None:
+    """With the reason."""
+    result = await engine.run("## Phase: A\n### Steps\n- tool: effect - x")
+    for call in (
+        engine.client.pause(result.execution_id),
+        engine.client.approve(result.execution_id, "release"),
+    ):
+        with pytest.raises(Refused, match="ended"):
+            await call
+
+
+async def test_with_nothing_configured_a_program_needs_no_worker_of_its_own(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`TaskClient.open()` brings server and worker along."""
+    from starter import TaskClient
+
+    root = engine.root.parent / "alone"
+    root.mkdir()
+    settings = Settings(state_dir=root / "state", root=root)
+    steps = "### Steps\n- tool: shell - Say\n  id: say\n  with: {command: [echo, hi]}\n"
+    source = f"# Alone\n\n## Phase: A\n{steps}\n## Outputs\n- said: steps.say.output.stdout\n"
+    async with TaskClient.open(settings) as client:
+        result = await client.execute(source=source)
+    assert result.outputs == {"said": "hi\n"}
+
+
+async def test_a_start_with_a_word_that_means_nothing_is_refused(engine: Engine) -> None:
+    """`input` instead of `inputs` must not run with the defaults."""
+    handle = await engine.client.client.start_workflow(
+        "TaskWorkflow", {"task": "x", "input": {}}, id="client-unknown-key", task_queue="taskmark"
+    )
+    result = await engine.client.wait("client-unknown-key")
+    assert result.status == "failed"
+    assert result.error is not None
+    assert result.error.type == "invalid_start"
+    assert "unknown: input" in result.error.message
+    assert handle.id == result.execution_id
+
+
+async def test_an_execution_that_no_worker_has_taken_is_listed_as_pending(engine: Engine) -> None:
+    """A start is in the history before anything of it ran."""
+    settings = engine.client.wiring.settings.model_copy(update={"task_queue": "nobody-polls"})
+    waiting = type(engine.client)(engine.client.client, Wiring(settings), engine.client.server)
+    execution = await waiting.start(source="# Later\n\n## Phase: A\n### Steps\n- tool: effect - x\n")
+    assert await asyncio.to_thread(waiting.wiring.close)
+    assert waiting.wiring.history.execution(execution).status == "pending"
+    await waiting.client.get_workflow_handle(execution).terminate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from taskmark.contracts import (
     TASK_ATTRIBUTE,
     TASK_WORKFLOW,
     ExecutionStatus,
+    PhaseCounts,
     PhaseReport,
     PhaseView,
     Progress,
@@ -201,12 +203,26 @@ class TaskClient:
         return final.result if final else None
 
     async def progress(self, execution: str, phase: str | None = None) -> Progress:
-        """Returns how far it is. Raises `UnknownExecution`, `Unreachable` when no worker answers."""
+        """Returns how far it is. Raises `UnknownExecution`, `Unreachable` when no worker answers, and why."""
         handle = self._handle(execution)
         request = {"phase": phase} if phase else {}
-        answer = await self._guard(handle.query("progress", request, rpc_timeout=QUERY_TIMEOUT))
+        try:
+            answer = await self._guard(handle.query("progress", request, rpc_timeout=QUERY_TIMEOUT))
+        except (Refused, Unreachable) as error:
+            raise await self._stuck(execution) or error from error
         progress = Progress.model_validate(answer)
         return await self._merged(progress)
+
+    async def _stuck(self, execution: str) -> Unreachable | None:
+        """Returns what keeps the execution's workflow from answering, as far as Temporal knows."""
+        from temporalio.service import RPCError
+
+        from starter.obstacles import failing_code
+
+        try:
+            return await failing_code(self.client, execution)
+        except RPCError:
+            return None
 
     async def _merged(self, progress: Progress) -> Progress:
         """Returns the progress with what its running phases say themselves: they know first."""
@@ -227,17 +243,17 @@ class TaskClient:
         from temporalio.service import RPCError
 
         handle = self._handle(phase_workflow_id(execution, view.slug))
+        asked = "state" if view.steps else "counts"
         try:
-            answer = await handle.query("state", rpc_timeout=QUERY_TIMEOUT)
+            answer = await handle.query(asked, rpc_timeout=QUERY_TIMEOUT)
         except RPCError:
             return view  # it has just ended, or has not begun: the parent's answer stands
+        if not view.steps:
+            return view.model_copy(update=PhaseCounts.model_validate(answer).model_dump())
         report = PhaseReport.model_validate(answer)
         steps = tuple(StepView.of(state) for state in report.steps)
-        counts: dict[str, int] = {}
-        for step in steps:
-            counts[step.status.value] = counts.get(step.status.value, 0) + 1
-        listed = steps if view.steps else ()
-        return view.model_copy(update={"steps": listed, "counts": counts, "attempt": report.attempt})
+        counts = dict(Counter(step.status.value for step in steps))
+        return view.model_copy(update={"steps": steps, "counts": counts, "attempt": report.attempt})
 
     async def plan(self, execution: str) -> dict[str, Json]:
         """Returns what the execution runs: phases, waves, steps."""

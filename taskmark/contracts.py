@@ -326,6 +326,14 @@ class PhaseReport(Message):
     attempt: int = 1
 
 
+class PhaseCounts(Message):
+    """A phase in short, for those who ask often about many steps."""
+
+    attempt: int
+    counts: dict[str, int]
+    """How many steps have each status."""
+
+
 class SubtaskReport(Message):
     """Sub-task to the phase that runs it: whether it stands still now."""
 

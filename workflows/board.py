@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 from temporalio import workflow
 
-from taskmark.contracts import PhaseReport, PhaseStart, StepState, StepStatus, Wait
+from taskmark.contracts import PhaseCounts, PhaseReport, PhaseStart, StepState, StepStatus, Wait
 from taskmark.errors import Failure
 from taskmark.plan.phases import title
 from taskmark.records import AttemptRecord, EventKind
@@ -161,6 +162,11 @@ class Board:
     def snapshot(self) -> PhaseReport:
         """Returns every step as it stands, without outputs."""
         return self._report(list(self.steps), with_outputs=False)
+
+    def counts(self) -> PhaseCounts:
+        """Returns how many steps have each status."""
+        counted = Counter(state.status.value for state in self.steps.values())
+        return PhaseCounts(attempt=self.attempt, counts=dict(counted))
 
     def _report(self, names: list[str], with_outputs: bool) -> PhaseReport:
         states = (self.steps[name] for name in names)

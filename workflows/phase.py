@@ -17,6 +17,7 @@ from taskmark.contracts import (
     SUBTASK_SIGNAL,
     ControlPhase,
     ControlRequest,
+    PhaseCounts,
     PhaseReport,
     PhaseResult,
     StepStatus,
@@ -127,6 +128,11 @@ class PhaseWorkflow:
     def state(self) -> PhaseReport:
         """Returns the whole state without outputs."""
         return self._board.snapshot()
+
+    @workflow.query(description="How many steps of the phase have each status.")
+    def counts(self) -> PhaseCounts:
+        """Returns the state in short, however many steps there are."""
+        return self._board.counts()
 
     # --- the run ----------------------------------------------------------------------------------
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from typing import Any
 
 import pytest
-from engine import Engine
+from engine import PATIENCE, Engine
+from temporalio import workflow
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from starter.gateway import Refused
+from starter.gateway import Refused, TaskClient
 from starter.wiring import Wiring
-from taskmark.errors import InvalidInputs, InvalidTask, UnknownExecution
+from taskmark.errors import InvalidInputs, InvalidTask, UnknownExecution, Unreachable
 from taskmark.settings import Settings
 
 HOLD = """
@@ -201,3 +205,39 @@ async def test_an_execution_that_no_worker_has_taken_is_listed_as_pending(engine
     assert await asyncio.to_thread(waiting.wiring.close)
     assert waiting.wiring.history.execution(execution).status == "pending"
     await waiting.client.get_workflow_handle(execution).terminate()
+
+
+@workflow.defn(name="TaskWorkflow")
+class Broken:
+    """The engine with a mistake in it: what Temporal tries again until the code is repaired."""
+
+    @workflow.run
+    async def run(self, start: dict[str, Any]) -> None:
+        raise RuntimeError("the plan has a hole")
+
+
+async def test_a_workflow_whose_own_code_fails_says_so_instead_of_nothing(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`progress` tells the reason, how often it was tried, and that a repaired worker goes on."""
+    caplog.set_level(logging.CRITICAL, "temporalio")  # the worker complains, and rightly
+    wiring = Wiring(engine.client.wiring.settings.model_copy(update={"task_queue": "broken"}))
+    client = TaskClient(engine.client.client, wiring)
+    async with Worker(
+        client.client,
+        task_queue="broken",
+        workflows=[Broken],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    ):
+        execution = await client.start(source="# T\n\n## Phase: A\n### Steps\n- validation: true - It holds")
+        end = asyncio.get_running_loop().time() + PATIENCE
+        while True:
+            with pytest.raises((Unreachable, Refused)) as caught:
+                await client.progress(execution)
+            if "the plan has a hole" in str(caught.value):
+                break
+            assert asyncio.get_running_loop().time() < end, caught.value
+        assert "again and again (attempt" in caught.value.message
+        assert "repaired" in (caught.value.hint or "")
+        await client.client.get_workflow_handle(execution).terminate()
+    await asyncio.to_thread(wiring.close)

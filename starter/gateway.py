@@ -33,6 +33,7 @@ from taskmark.contracts import (
 from taskmark.errors import (
     Category,
     Failure,
+    InvalidInputs,
     StepFailed,
     TaskmarkError,
     UnknownExecution,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from starter.embedded.server import EmbeddedServer
 
 QUERY_TIMEOUT = timedelta(seconds=5)
+LONGEST_OWN_ID = 200
 FINAL = frozenset(status.value for status in ExecutionStatus if status.is_final)
 
 
@@ -118,12 +120,13 @@ class TaskClient:
         """Starts a task given by id or path, by text or checked already; returns the execution's id.
 
         With an `id` of the caller's own, a start that is repeated while the execution runs returns it
-        again. Raises `InvalidTask`, `InvalidInputs` and `Unreachable`.
+        again. Raises `InvalidTask`, `InvalidInputs` (for the id too) and `Unreachable`.
         """
         from temporalio.common import WorkflowIDConflictPolicy
 
         from workflows.attributes import at_start
 
+        _check_id(id)
         given = dict(inputs or {})
         request = StartTask(task=task, source=source, definition=definition, inputs=given)
         compiler = self.wiring.compiler(confined=False)
@@ -351,6 +354,13 @@ class TaskClient:
                     raise StepFailed(error.message, Category.PERMISSION) from error
                 case _:
                     raise Refused(error.message) from error
+
+
+def _check_id(id: str | None) -> None:
+    """Raises `InvalidInputs` for an id that would be taken for one of a phase, or could not be typed."""
+    if id is not None and not (id.isprintable() and "/" not in id and 0 < len(id) <= LONGEST_OWN_ID):
+        hint = f"1 to {LONGEST_OWN_ID} printable characters, without `/`: that leads to an execution's phases"
+        raise InvalidInputs([f"an execution cannot have the id {id[:80]!r}"], hint=hint)
 
 
 def _pending(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starter.cli.printable import printable
 
@@ -20,8 +20,20 @@ def stdout() -> Console:
     """Returns where data goes."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else UNBOUNDED
-    return Console(highlight=False, markup=False, emoji=False, width=width)
+    class Unpadded(Console):
+        """Fills no line up with blanks: in a file they are noise, and a long cell makes many of them."""
+
+        def print(self, *objects: Any, **options: Any) -> None:
+            """Prints as a console does, each line only to its last character."""
+            with self.capture() as captured:
+                super().print(*objects, **options)
+            lines = captured.get().split("\n")
+            kept = "\n".join(line.rstrip(" ") for line in lines)
+            super().print(kept, end="", no_wrap=True, overflow="ignore", crop=False)
+
+    if sys.stdout.isatty():
+        return Console(highlight=False, markup=False, emoji=False)
+    return Unpadded(highlight=False, markup=False, emoji=False, width=UNBOUNDED)
 
 
 def stderr() -> Console:

@@ -48,6 +48,13 @@ def test_rows_become_a_table(capsys):
     assert "…" in shown
 
 
+def test_no_line_in_a_pipe_is_filled_up_with_blanks(capsys):
+    long = {"what": "long", "why": "x" * 400}
+    shown = outputs(capsys, rows=[{"what": "short", "why": "y"}, long], pairs={"a": "1", "b": "z" * 400})
+    assert max(map(len, shown.splitlines())) > 300
+    assert not [line for line in shown.splitlines() if line != line.rstrip()]
+
+
 def test_objects_are_laid_out_and_deep_ones_are_json(capsys):
     shown = outputs(
         capsys, verdict={"flat": 1, "list": ["a", "b"], "empty": [], "in": {"in": {"in": {"x": 1}}}}

@@ -62,6 +62,12 @@ async def test_a_wrong_task_or_wrong_inputs_start_nothing(engine: Engine) -> Non
         await engine.start("## Phase: A\n### Steps\n- tool: effect - x", {"unknown": 1})
 
 
+@pytest.mark.parametrize("own", ["", "exec-1/phase", "two\nlines", "x" * 201])
+async def test_an_id_that_could_be_a_phases_or_cannot_be_typed_is_refused(engine: Engine, own: str) -> None:
+    with pytest.raises(InvalidInputs, match="cannot have the id"):
+        await engine.start("## Phase: A\n### Steps\n- validation: true - It holds", id=own)
+
+
 async def test_wait_gives_up_after_its_timeout_and_leaves_the_execution_alone(engine: Engine) -> None:
     """The execution goes on."""
     execution = await engine.start(HOLD.format(name="patient"))

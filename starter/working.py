@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from starter.catching_up import keep_up
 from starter.connection import register_search_attributes
 from starter.wiring import Wiring
 
@@ -24,8 +25,11 @@ async def working(client: Client, wiring: Wiring) -> AsyncIterator[None]:
     """
     await register_search_attributes(client)
     worker = wiring.worker(client)
+    keeping_up = asyncio.create_task(keep_up(client, wiring))
     try:
         async with worker:
             yield
     finally:
+        keeping_up.cancel()
+        await asyncio.gather(keeping_up, return_exceptions=True)
         await asyncio.to_thread(wiring.close)

@@ -105,6 +105,8 @@ class Settings(BaseSettings):
     step_timeout_seconds: PositiveSeconds = Field(default=600.0, examples=[600])
     workflow_task_seconds: PositiveSeconds = Field(default=5.0, examples=[5])
     progress_seconds: PositiveSeconds = Field(default=2.0, examples=[2])
+    catch_up_seconds: PositiveSeconds = Field(default=10.0, examples=[10])
+    """How often a worker asks whether Temporal ended an execution without a word to the store."""
     grace_seconds: float = Field(default=10.0, ge=0, le=3600, examples=[10])
     """How long a worker that is told to stop lets running steps go on."""
 

@@ -43,6 +43,7 @@ async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engi
         heartbeat_seconds=1,
         progress_seconds=0.2,
         grace_seconds=1,
+        catch_up_seconds=0.5,
         step_timeout_seconds=60,
     )
     async with TaskClient.open(settings, worker=True) as client:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
-from engine import Engine
+from engine import PATIENCE, Engine
 from inspecting import activities, no_task_failed, start_raw
 from observing import temporal_status, unique
 from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
@@ -329,3 +331,23 @@ async def test_a_refused_execution_answers_too(engine: Engine) -> None:
     progress = await refused.query("progress", {})
     assert progress["status"] == "failed"
     assert progress["error"]["type"] == "invalid_task"
+
+
+@pytest.mark.semantics("Q8")
+async def test_the_store_learns_of_an_execution_that_was_terminated(engine: Engine) -> None:
+    """Nobody in it could say so, and no `backfill` was asked for; its phases end with it."""
+    held = unique()
+    execution = await engine.start(f"## Phase: A\n### Steps\n- tool: hold - Hold\n  with: {{name: {held}}}")
+    await engine.until(execution, lambda progress: progress.in_flight == 1)
+    await handle(engine, execution).terminate("by hand")
+    history = engine.client.wiring.history
+    end = time.monotonic() + PATIENCE
+    while not (row := await asyncio.to_thread(history.execution, execution)).status.is_final:
+        assert time.monotonic() < end, row
+        await asyncio.sleep(0.1)
+    assert (row.status, row.provenance) == ("failed", "backfilled")
+    assert row.error is not None
+    assert "terminated" in row.error.message.lower()
+    assert row.finished_at is not None
+    events = await asyncio.to_thread(history.events, execution)
+    assert [event.kind for event in events][-1] == "execution_failed"

@@ -175,8 +175,8 @@ def test_a_locked_store_delays_no_record_and_gets_them_afterwards(
 
     assert still_locked
     assert recorder.flush(0.05) is False
-    # One of a hundred may be held up by the machine, not by the lock.
-    assert sorted(took)[-2] < 0.005
+    # Some of a hundred may be held up by the machine; what waited for the lock would take a second.
+    assert sorted(took)[-10] < 0.05
     holding.join()
     assert recorder.flush(20)
     assert occurrences(history) == list(range(101))

@@ -306,7 +306,8 @@ async def test_a_decision_that_crosses_with_the_timeout_is_taken_or_refused_but_
     """Whoever was told that it was approved finds it approved."""
 
     async def run(delay: float) -> None:
-        execution = await waiting(engine, f"{APPROVAL}  timeout: 600ms\n")
+        execution = await engine.start(f"{APPROVAL}  timeout: 600ms\n")
+        await engine.until(execution, lambda progress: progress.waiting or progress.status.is_final)
         await asyncio.sleep(delay)
         try:
             await engine.client.approve(execution, "go")

@@ -224,7 +224,7 @@ def test_percent_does_not_fall_when_steps_go_back_to_the_start() -> None:
 
 @pytest.mark.semantics("Q2")
 async def test_the_parent_is_at_most_one_interval_behind_its_children(engine: Engine) -> None:
-    """The interval of the tests is 0.2 s; the rest of the second is for a slow machine."""
+    """The interval of the tests is 0.2 s; the rest of the two seconds is for a slow machine."""
     held = unique()
     execution = await engine.start(
         f"## Phase: A\n### Steps\n- tool: effect\n  id: quick\n  with: {{name: quick}}\n{HOLD}".replace(
@@ -236,7 +236,7 @@ async def test_the_parent_is_at_most_one_interval_behind_its_children(engine: En
     await until_parent(
         engine, execution, lambda p: [s.status for s in p.phases[0].steps] == ["completed", "running"]
     )
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 2
     engine.release(held)
     await engine.wait(execution)
 

@@ -33,9 +33,9 @@ MIB = 1024 * 1024
     ids=lambda value: value if len(value) < 30 else "text",
 )
 def test_a_file_beyond_a_limit_is_refused_at_once(text: str, code: str) -> None:
-    begin = time.perf_counter()
+    begin = time.thread_time()
     checked = check_text(text)
-    assert time.perf_counter() - begin < 2
+    assert time.thread_time() - begin < 4
     assert code in [found.code for found in checked.errors]
     assert len(checked.errors) == 1
 
@@ -59,9 +59,9 @@ def test_a_file_beyond_a_limit_is_refused_at_once(text: str, code: str) -> None:
     ids=lambda text: repr(text[:20]),
 )
 def test_hostile_texts_cost_time_in_proportion_to_their_length(text: str) -> None:
-    begin = time.perf_counter()
+    begin = time.thread_time()
     check_text(text)
-    assert time.perf_counter() - begin < 3
+    assert time.thread_time() - begin < 6  # quadratic ones took minutes
 
 
 def test_ten_thousand_steps_are_accepted() -> None:

@@ -504,6 +504,9 @@ class StepView(Message):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     error: str | None = None
+    """What went wrong last; while it is tried again, of the attempt before."""
+    reason: str | None = None
+    """Why it was skipped."""
     items_total: int | None = None
     items_done: int = 0
 

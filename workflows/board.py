@@ -110,6 +110,8 @@ class Board:
         self.finished[step.id] = self.readable[step.id] = _visible(self.steps[step.id])
         error: Failure | None = fields.get("error")
         payload = {"reason": fields.get("reason"), "error": error.message if error else None}
+        if fields.get("fallback"):
+            payload["fallback"] = True
         self._tell(_ENDED[status], step, payload, self.steps[step.id].attempt)
         if status is StepStatus.FAILED and self._alarms < ALARMS:
             self._alarms += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -173,7 +174,7 @@ def show(execution: Execution, output: FormatOption = Format.TABLE) -> Exit:
             write_line(whole)
         case Format.TABLE:
             _show_execution(one)
-            _show_steps(phases, attempts)
+            _show_steps(phases, attempts, _rescued(wiring.history, name))
             _show_end(one)
     return Exit.OK
 
@@ -202,14 +203,26 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _show_steps(phases: tuple[PhaseRecord, ...], attempts: tuple[AttemptRecord, ...]) -> None:
+def _rescued(history: History, execution: str) -> frozenset[str]:
+    """Returns the steps that completed with their fallback, after attempts that all failed."""
+    completed = (one for one in _all_events(history, execution) if one.kind == "step_completed")
+    return frozenset(one.step for one in completed if one.payload.get("fallback"))
+
+
+def _show_steps(
+    phases: tuple[PhaseRecord, ...], attempts: tuple[AttemptRecord, ...], rescued: frozenset[str]
+) -> None:
     rows: list[tuple[str, ...]] = []
     for phase in phases:
         note = one_line(phase.error.message) if phase.error else ""
         name = one_line(phase.name or phase.phase)
         tries = str(phase.attempt) if phase.attempt > 1 else ""
         rows.append((name, phase.status.value, tries, _took(phase.started_at, phase.finished_at), note))
-        rows += [_attempt(one) for one in attempts if one.phase == phase.phase]
+        of_phase = [one for one in attempts if one.phase == phase.phase]
+        for one, after in zip_longest(of_phase, of_phase[1:]):
+            rows.append(_attempt(one))
+            if one.step in rescued and (after is None or after.step != one.step):
+                rows.append((f"  {one.step}", "completed", "", "", "with its fallback"))
     if rows:
         typer.echo()
         write_table(("PHASE / STEP", "STATUS", "ATTEMPT", "TOOK", ""), rows, first=False)

@@ -87,7 +87,8 @@ def _of_phase(before: PhaseView | None, after: PhaseView) -> Iterator[str]:
         yield f"phase {name} started"
     if before and after.attempt > max(before.attempt, 1):
         yield f"phase {name} starts again, attempt {after.attempt}"
-    yield from _of_steps(before, after)
+    if now != "skipped":  # else none of its steps had a chance
+        yield from _of_steps(before, after)
     if was != now and now in _ENDED:
         yield f"phase {name} {now}{_took(after)}"
 
@@ -105,13 +106,19 @@ def _of_step(before: StepView | None, after: StepView, phase: str, *, few: bool)
     was, now = (before.status.value if before else "pending"), after.status.value
     name = f"{phase}: {one_line(after.name)}"
     if after.attempt > max(before.attempt if before else 0, 1):
-        yield f"step {name}, attempt {after.attempt}"
+        yield f"step {name}, attempt {after.attempt}{_because(after.error)}"
     if was == now:
         return
     if now == "failed":
         yield f"step {name} failed{_took(after)}: {one_line(after.error or 'no reason given')}"
     elif few and now in ("completed", "cancelled"):
         yield f"step {name} {now}{_took(after)}"
+    elif few and now == "skipped":
+        yield f"step {name} skipped{_because(after.reason)}"
+
+
+def _because(reason: str | None) -> str:
+    return f": {one_line(reason)}" if reason else ""
 
 
 def _of_wait(execution: str, wait: Wait) -> Iterator[str]:

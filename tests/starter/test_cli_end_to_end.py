@@ -309,3 +309,15 @@ def in_terminal(project: Path, *words: str) -> tuple[int, str]:
         pass  # the other end is closed
     os.close(parent)
     return process.wait(30), shown.decode()
+
+
+def test_show_tells_a_step_that_its_fallback_saved(project):
+    """Its attempts failed, it did not."""
+    step = "- tool: shell\n  id: odds\n  retry: {maxAttempts: 1}\n  fallback: {value: 7}\n"
+    text = f"# Saved\n\n## Phase: Try\n### Steps\n{step}  with: {{command: ['false']}}\n"
+    (project / "tasks" / "saved.md").write_text(text)
+    assert taskmark(project, "run", "saved", "--id", "saved").returncode == 0
+    rows = [line.split() for line in taskmark(project, "show", "saved").stdout.splitlines() if "odds" in line]
+    assert [row[1] for row in rows] == ["failed", "completed"]
+    assert rows[1][2:] == ["with", "its", "fallback"]
+    assert "fallback=true" in taskmark(project, "logs", "saved").stdout

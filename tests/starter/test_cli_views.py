@@ -235,20 +235,30 @@ def test_a_large_phase_tells_tenths_and_failures_only():
 def test_attempts_retries_and_waits_are_told():
     before = progress(phase("Build", step("x", attempt=1), attempt=1))
     after = progress(
-        phase("Build", step("x", attempt=2), attempt=2),
+        phase("Build", step("x", attempt=2, error="no luck"), attempt=2),
         status="waiting",
         waiting=(wait(),),
         paused=Paused(reason="r"),
     )
     assert list(changes(before, after)) == [
         "phase Build starts again, attempt 2",
-        "step Build: x, attempt 2",
+        "step Build: x, attempt 2: no luck",
         "task Release waiting: r",
         "waiting for approval “go”: Go on?",
         f"    taskmark approve {ID} go",
         f"    taskmark reject {ID} go --comment why",
     ]
     assert list(changes(after, after)) == []
+
+
+def test_a_skipped_step_says_why_but_not_each_of_a_skipped_phase():
+    before = progress(phase("Build", step("x", status="pending"), step("y")))
+    after = progress(phase("Build", step("x", status="skipped", reason="its `if` is false"), step("y")))
+    assert list(changes(before, after)) == ["step Build: x skipped: its `if` is false"]
+    whole = progress(
+        phase("Build", step("x", status="skipped"), step("y", status="skipped"), status="skipped")
+    )
+    assert list(changes(before, whole)) == ["phase Build skipped"]
 
 
 def test_a_skipped_phase_does_not_start():

@@ -168,7 +168,7 @@ class Limits(Message):
     """A worker silent for so long counts as lost."""
     step_timeout: Positive = 600.0
     """For steps that name none and whose tool names none."""
-    workflow_task: Positive = 5.0
+    workflow_task: Positive = 4.0
     progress_interval: Positive = 2.0
     backoff_cap: Positive = 60.0
     lost_attempts: int = Field(default=10, ge=1, le=1000)

@@ -103,7 +103,8 @@ class Settings(BaseSettings):
     # times
     heartbeat_seconds: PositiveSeconds = Field(default=3.0, examples=[3])
     step_timeout_seconds: PositiveSeconds = Field(default=600.0, examples=[600])
-    workflow_task_seconds: PositiveSeconds = Field(default=5.0, examples=[5])
+    workflow_task_seconds: PositiveSeconds = Field(default=4.0, examples=[4])
+    """How long a worker has for one workflow task. One killed in the middle of it is missed only then."""
     progress_seconds: PositiveSeconds = Field(default=2.0, examples=[2])
     catch_up_seconds: PositiveSeconds = Field(default=10.0, examples=[10])
     """How often a worker asks whether Temporal ended an execution without a word to the store."""

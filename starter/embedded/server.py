@@ -86,6 +86,7 @@ class EmbeddedServer:
         self._folder = settings.state_dir
         self._state: ServerState | None = None
         self._users: int | None = None
+        self._reserved: int | None = None
         self._leaving = threading.Event()
         """Set when this user goes, also while it still waits for the server."""
         self._patience = binary.Patience(report, self._leaving)
@@ -153,6 +154,9 @@ class EmbeddedServer:
         if self._users is not None:
             os.close(self._users)
         self._users = None
+        if self._reserved is not None:
+            os.close(self._reserved)
+        self._reserved = None
 
     def is_last_user(self) -> bool:
         """Whether work stands still once this process leaves, because no other uses the server."""
@@ -167,6 +171,13 @@ class EmbeddedServer:
     def _ensure_running(self) -> None:
         with self._start_lock():
             self._state = self._wait_for_another() or self._start()
+        self._reserve(self._state.port)
+
+    def _reserve(self, port: int) -> None:
+        """Keeps the server's port from servers of others while it is down; see `ports`."""
+        before, self._reserved = self._reserved, ports.reserve(port)
+        if before is not None:
+            os.close(before)
 
     def _pause(self, deadline: float) -> None:
         if time.monotonic() > deadline:

@@ -49,6 +49,30 @@ def test_the_port_of_the_server_before_is_preferred(settings: Settings) -> None:
     assert ports.choose(settings, previous=free).grpc == free
 
 
+def test_the_port_of_a_server_in_use_is_chosen_by_nobody_else_even_while_it_is_down(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its users ask there until it is back, and must not find another project's server."""
+    monkeypatch.setattr(ports, "GRPC_PORT", ports.any_free())
+    with EmbeddedServer(settings) as server:
+        used = int(server.address.rpartition(":")[2])
+        assert used == ports.GRPC_PORT
+        monkeypatch.setattr(ports, "is_free", lambda port: True)  # as in the moment after it was killed
+        assert ports.choose(settings, previous=None).grpc != used
+        assert ports.choose(settings, previous=used).grpc == used  # its own project takes it again
+    assert not ports.is_reserved(used)
+
+
+def test_without_a_place_of_our_own_nothing_is_reserved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that somebody else laid there is not followed."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / f"taskmark-ports-{os.getuid()}").symlink_to(tmp_path)
+    assert ports.reserve(7233) is None
+    assert not ports.is_reserved(7233)
+
+
 def test_the_command_has_the_measured_tuning_and_all_search_attributes(settings: Settings) -> None:
     full = settings.model_copy(update={"durability": "full"})
     line = command.command(Path("temporal"), full, command.Ports(grpc=1, ui=2, http=3))

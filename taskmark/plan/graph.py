@@ -22,13 +22,13 @@ def order(definition: TaskDefinition) -> tuple[str, ...]:
     """
     position = {phase.slug: place for place, phase in enumerate(definition.phases)}
     missing = {phase.slug: len(set(phase.depends_on)) for phase in definition.phases}
-    followers = _followers(definition)
+    after = followers(definition)
     ready = [place for slug, place in position.items() if not missing[slug]]
     done: list[str] = []
     while ready:
         slug = definition.phases[heapq.heappop(ready)].slug
         done.append(slug)
-        for follower in followers[slug]:
+        for follower in after[slug]:
             missing[follower] -= 1
             if not missing[follower]:
                 heapq.heappush(ready, position[follower])
@@ -52,10 +52,10 @@ def waves(definition: TaskDefinition) -> tuple[tuple[str, ...], ...]:
 
 def dependents(definition: TaskDefinition, slug: str) -> tuple[str, ...]:
     """Returns every phase that needs this one, directly or through others, as in the file."""
-    followers = _followers(definition)
+    after = followers(definition)
     found, todo = {slug}, [slug]
     while todo:
-        fresh = [follower for follower in followers[todo.pop()] if follower not in found]
+        fresh = [follower for follower in after[todo.pop()] if follower not in found]
         found.update(fresh)
         todo.extend(fresh)
     return tuple(phase.slug for phase in definition.phases if phase.slug in found and phase.slug != slug)
@@ -86,22 +86,23 @@ def _needs(definition: TaskDefinition) -> dict[str, tuple[str, ...]]:
     return {phase.slug: phase.depends_on for phase in definition.phases}
 
 
-def _followers(definition: TaskDefinition) -> dict[str, list[str]]:
-    followers: dict[str, list[str]] = {phase.slug: [] for phase in definition.phases}
+def followers(definition: TaskDefinition) -> dict[str, list[str]]:
+    """Returns for each phase those that name it in `dependsOn`, as in the file."""
+    found: dict[str, list[str]] = {phase.slug: [] for phase in definition.phases}
     for phase in definition.phases:
         for need in dict.fromkeys(phase.depends_on):
-            followers[need].append(phase.slug)
-    return followers
+            found[need].append(phase.slug)
+    return found
 
 
 def _after(definition: TaskDefinition) -> list[int]:
     """Returns for each phase, as bits by position in the order, the phases that need it."""
     slugs = order(definition)
     position = {slug: place for place, slug in enumerate(slugs)}
-    followers = _followers(definition)
+    next_ones = followers(definition)
     after = [0] * len(slugs)
     for place in reversed(range(len(slugs))):
-        for follower in followers[slugs[place]]:
+        for follower in next_ones[slugs[place]]:
             after[place] |= 1 << position[follower] | after[position[follower]]
     return after
 

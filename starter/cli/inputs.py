@@ -31,6 +31,24 @@ def gather(definition: TaskDefinition, pairs: Sequence[str], file: str | None) -
         raise InvalidInputs(error.problems, hint=_hint(definition)) from error
 
 
+def gather_known(
+    definition: TaskDefinition, pairs: Sequence[str], file: str | None
+) -> tuple[dict[str, Json], tuple[str, ...]]:
+    """Returns the checked inputs as `gather` does, and the names of those that a start would still need.
+
+    Raises `InvalidInputs` for what is given and wrong.
+    """
+    from taskmark.task import check_inputs
+
+    given = (_from_file(file) if file else {}) | _typed(definition, _split(pairs))
+    missing = tuple(r.name for r in definition.requirements if r.required and given.get(r.name) is None)
+    lenient = [
+        r.model_copy(update={"optional": r.optional or r.name in missing}) for r in definition.requirements
+    ]
+    checked = check_inputs(lenient, given)
+    return {name: value for name, value in checked.items() if name not in missing}, missing
+
+
 def _hint(definition: TaskDefinition) -> str:
     names = " ".join(f"--input {r.name}=…" for r in definition.requirements if r.required)
     return f"give them as {names}" if names else "the task needs no inputs"

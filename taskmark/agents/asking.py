@@ -27,6 +27,13 @@ class Asking:
     async def ask(self, agent: Agent, question: Question, context: StepContext) -> Answer:
         """Returns the agent's answer. Raises `StepFailed`: configuration if nobody can be asked, resource if
         the answer is too large."""
+        named, provider = self.who(agent)
+        answer = await provider.ask(agent.model_copy(update={"model": named}), question, context)
+        capped(answer.output, source=f"agent {agent.id}", advice=SHORTER)
+        return answer
+
+    def who(self, agent: Agent) -> tuple[str, AgentProvider]:
+        """Returns an agent's model and who is asked for it. Raises `StepFailed` (configuration)."""
         named = agent.model if agent.model not in (None, *UNSET) else self.default_model
         if not named:
             raise StepFailed(
@@ -35,10 +42,7 @@ class Asking:
                 hint=f"write `model:` in agents/{agent.id}.md, such as `command:claude -p {{prompt}}` or "
                 "`python:module:function`, or set TASKMARK_DEFAULT_MODEL",
             )
-        provider = self._provider_of(agent, named)
-        answer = await provider.ask(agent.model_copy(update={"model": named}), question, context)
-        capped(answer.output, source=f"agent {agent.id}", advice=SHORTER)
-        return answer
+        return named, self._provider_of(agent, named)
 
     def _provider_of(self, agent: Agent, model: str) -> AgentProvider:
         """Returns the provider of a model. Raises `StepFailed` (configuration) that names the agent."""

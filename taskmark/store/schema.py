@@ -38,6 +38,17 @@ def open_store(url: str) -> Engine:
     return engine
 
 
+def existing(url: str) -> Engine | None:
+    """Returns an engine for the store at the URL if there is one that this version can read as it is.
+
+    Nothing is made or changed: no folder, no file, no table. Raises `InvalidSettings`, `Unreachable`.
+    """
+    if url.startswith("sqlite") and not Path(url.partition("///")[2].partition("?")[0]).is_file():
+        return None
+    engine = make_engine(url)
+    return engine if current(engine) == HEAD else None
+
+
 def head() -> str:
     """Returns the newest revision that this version knows."""
     return HEAD

@@ -1,0 +1,67 @@
+"""`plan`: what a run would do, without a server and without doing any of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from starter.cli.executions import InputFile, Inputs
+from starter.cli.exits import Exit
+from starter.cli.formats import Format, FormatOption, write_json, write_line
+from starter.cli.naming import Task
+from starter.cli.terminal import say, stdout
+
+if TYPE_CHECKING:
+    from starter.wiring import Wiring
+    from taskmark.plan.experience import Experience
+
+
+def plan(
+    task: Task,
+    *,
+    input: Inputs = None,
+    inputs: InputFile = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show every step, also of phases with very many.")
+    ] = False,
+    output: FormatOption = Format.TABLE,
+) -> Exit:
+    """Show what a run would do: phases, calls, gates, expected time, and what is in its way.
+
+    No server is contacted, nothing is started and nothing is written. Inputs may be missing; what depends
+    on them is then left open.
+    """
+    from starter.cli.clients import settings
+    from starter.cli.inputs import gather_known
+    from starter.foreknowledge import foreknowledge
+    from starter.wiring import Wiring
+    from taskmark.contracts import StartTask
+    from taskmark.plan.previewing import preview
+
+    wiring = Wiring(settings())
+    definition = wiring.compiler(confined=False).definition(StartTask(task=task))
+    given, missing = gather_known(definition, input or [], inputs)
+    known = foreknowledge(wiring, definition, _experience(wiring, definition.id))
+    if output is Format.TABLE:
+        from starter.cli.plan_view import FEW_STEPS, show_plan
+
+        found = preview(definition, given, missing, known, detailed=None if every else FEW_STEPS)
+        show_plan(found, definition.requirements, stdout(), every=every)
+    else:
+        write = write_json if output is Format.JSON else write_line
+        write(preview(definition, given, missing, known).model_dump(mode="json", by_alias=True))
+    return Exit.OK
+
+
+def _experience(wiring: Wiring, task: str) -> Experience:
+    """Returns what earlier runs took. A plan needs no store: if one does not answer, that is said."""
+    from starter.foreknowledge import experience
+    from taskmark.errors import Unreachable
+    from taskmark.plan.experience import Experience
+
+    try:
+        return experience(wiring, task)
+    except Unreachable as error:
+        say(f"earlier runs are left out: {error.message}")
+        return Experience()

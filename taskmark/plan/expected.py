@@ -1,0 +1,84 @@
+"""How long the phases and steps of a run are expected to take, before anything of it has begun."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from taskmark.plan.estimate import WINDOW, declared_eta
+from taskmark.plan.experience import with_experience
+from taskmark.plan.progress import agents_of, expected_seconds
+from taskmark.plan.schedule import schedule
+
+if TYPE_CHECKING:
+    from taskmark.plan.experience import Experience
+    from taskmark.plan.foresight import Foresight
+    from taskmark.plan.verdicts import Verdicts
+    from taskmark.task.model import Json, Phase, Step, TaskDefinition
+
+_BEGINNING = datetime(1970, 1, 1)
+
+
+class Expected:
+    """Times of one task under one set of inputs; what is skipped takes none."""
+
+    def __init__(
+        self, definition: TaskDefinition, foresight: Foresight, verdicts: Verdicts, experience: Experience
+    ) -> None:
+        self._task, self._foresight, self._verdicts = definition, foresight, verdicts
+        self._timed = with_experience(definition, experience)
+        self._known = {step.id: step for phase in self._timed.phases for step in phase.steps}
+        self.seconds = {phase.slug: self._of_phase(phase) for phase in self._timed.phases}
+        """Of phases, by slug."""
+        self.schedule = schedule(definition, self.seconds)
+
+    def whole(self) -> float:
+        """Returns the seconds of the task: of its critical path, or of all its work if few phases may run
+        at once."""
+        most = self._task.max_concurrent_phases
+        work = math.fsum(self.seconds.values()) / most if most else 0.0
+        return round(max(self.schedule.seconds, work), 3)
+
+    def of_step(self, step: Step, phase: Phase) -> float:
+        """Returns the seconds of a step with all its items."""
+        if self._verdicts.of_step(step, phase.slug).is_idle:
+            return 0.0
+        return round(self._work(self._known[step.id], phase), 3)
+
+    def items(self, for_each: Json) -> int | None:
+        """Returns how many items a `forEach` has, or None if it is none or that is not known."""
+        items = None if for_each is None else self._foresight.items(for_each)
+        return None if items is None else len(items)
+
+    def _of_phase(self, phase: Phase) -> float:
+        if self._verdicts.phases[phase.slug].is_idle:
+            return 0.0
+        idle = self._verdicts.of_step
+        steps = tuple(self._measured(step) for step in phase.steps if not idle(step, phase.slug).is_idle)
+        alone = phase.model_copy(update={"depends_on": (), "steps": steps})
+        part = self._timed.model_copy(update={"phases": (alone,)})
+        once = declared_eta(part, {}, {}, _BEGINNING).remaining_seconds
+        return round(self._per_item(once, alone), 3)
+
+    def _measured(self, step: Step) -> Step:
+        """Returns the step with the items of its `forEach` in place of the expression, if they are known."""
+        if not isinstance(step.for_each, str):
+            return step
+        items = self._foresight.items(step.for_each)
+        return step.model_copy(update={"for_each": None if items is None else list(items)})
+
+    def _per_item(self, once: float, phase: Phase) -> float:
+        """Returns the seconds of a phase with `forEach`, whose items run side by side within the limits."""
+        lanes = self.items(phase.for_each)
+        if lanes is None:
+            return once
+        work = math.fsum(self._work(step, phase) for step in phase.steps)
+        limits = (phase.max_concurrent, self._task.max_concurrent_steps, WINDOW)
+        window = min(limit for limit in limits if limit is not None)
+        return max(once, lanes * work / window) if lanes else 0.0
+
+    def _work(self, step: Step, phase: Phase) -> float:
+        items = self.items(step.for_each)
+        seconds = expected_seconds(step, agents_of(phase, self._task.default_agents))
+        return seconds if items is None else seconds * items

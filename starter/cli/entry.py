@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.main import get_command
 
-from starter.cli import backfilling, control, executions, files, history, planning, services, upkeep
+from starter.cli import backfilling, control, drawing, executions, files, history, planning, services, upkeep
 from starter.cli.exits import Exit
 from starter.cli.help import Grouped, example
 
@@ -61,6 +61,12 @@ _COMMANDS = (
     (DECIDE, "skip", control.skip, (f"skip {EXECUTION} measure",)),
     (WRITE, "lint", files.lint, ("lint tasks/example.md", "lint tasks -o json")),
     (WRITE, "plan", planning.plan, ("plan tasks/example.md --input file=README.md", "plan example -o json")),
+    (
+        LOOK,
+        "graph",
+        drawing.graph,
+        ("graph tasks/example.md", "graph example -o graph.svg", f"graph {EXECUTION} --format mermaid"),
+    ),
     (WRITE, "tools", upkeep.tools, ("tools", "tools -o json")),
     (OPERATE, "dev", services.dev, ("dev",)),
     (OPERATE, "worker", services.worker, ("worker --workers 4",)),

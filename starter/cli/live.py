@@ -6,9 +6,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from starter.cli.picture import MARKS, PLAIN_MARKS, Row, headline, rows
+from starter.cli.picture import PLAIN_MARKS, Row, headline, rows
 from starter.cli.printable import duration, one_line
 from starter.cli.terminal import stderr, unicode_fits
+from taskmark.plan.drawing.picture import MARKS
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

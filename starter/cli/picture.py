@@ -13,15 +13,6 @@ from starter.cli.terminal import command
 if TYPE_CHECKING:
     from taskmark.contracts import Eta, PhaseView, Progress, StepView, Wait
 
-MARKS = {
-    "pending": "·",
-    "running": "▶",
-    "waiting": "⏸",
-    "completed": "✓",
-    "failed": "✗",
-    "skipped": "–",
-    "cancelled": "⊘",
-}
 PLAIN_MARKS = {
     "pending": ".",
     "running": ">",

@@ -27,7 +27,7 @@ def plan(
     ] = False,
     output: FormatOption = Format.TABLE,
 ) -> Exit:
-    """Show what a run would do: phases, calls, gates, expected time, and what is in its way.
+    """Show what a run would do, how long, and what is in its way.
 
     No server is contacted, nothing is started and nothing is written. Inputs may be missing; what depends
     on them is then left open.

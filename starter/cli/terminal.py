@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from starter.cli.printable import printable
 
@@ -77,10 +77,10 @@ def _is_ci() -> bool:
     return os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
-def unicode_fits() -> bool:
-    """Whether marks and bars can be written in the encoding of stderr."""
+def unicode_fits(stream: TextIO | None = None) -> bool:
+    """Whether marks and bars can be written in the encoding of a stream, stderr by default."""
     try:
-        "✓▶━".encode(sys.stderr.encoding or "ascii")
+        "✓▶━".encode((stream or sys.stderr).encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
         return False
     return True

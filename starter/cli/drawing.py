@@ -248,7 +248,8 @@ def _show_tree(picture: Picture, console: Console) -> None:
 
     fits = unicode_fits(sys.stdout)
     marks = MARKS if fits else PLAIN_MARKS
-    console.print(Text(_title(picture), "bold"), soft_wrap=True)
+    title = _title(picture)
+    console.print(Text(title if fits else title.replace("·", "-"), "bold"), soft_wrap=True)
     for line in tree(picture, Branches() if fits else ASCII):
         mark = f"{marks[line.status]} " if line.status else ""
         name = (mark + one_line(line.text), STYLES.get(line.status, "" if line.about else "dim"))

@@ -93,7 +93,9 @@ def _head(page: _Page, plan: Preview) -> None:
 
 
 def _expected(plan: Preview) -> str:
-    return f"{'at least' if plan.at_least_because else 'about'} {_time(plan.expected_seconds)}"
+    if plan.expected_seconds < 0.5 and not plan.at_least_because:
+        return _time(plan.expected_seconds)
+    return f"{'at least' if plan.at_least_because else 'about'} {_time(max(plan.expected_seconds, 0.5))}"
 
 
 def _basis(plan: Preview) -> str:

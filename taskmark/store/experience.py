@@ -28,10 +28,10 @@ def experience(engine: Engine, task: str) -> Experience:
     """Returns what the latest completed executions of a task took, by step. Raises `Unreachable`."""
     seconds: dict[str, list[float]] = defaultdict(list)
     used: dict[str, list[float]] = {"tokens": [], "cost": []}
-    left = ROWS
+    left, read = ROWS, 0
     with reading(engine) as connection:
-        executions = _latest(connection, task)
-        for execution in executions:
+        for execution in _latest(connection, task):
+            read += 1
             rows = _attempts(connection, execution, left)
             left -= len(rows)
             for step, took in _durations(rows):
@@ -42,7 +42,7 @@ def experience(engine: Engine, task: str) -> Experience:
                 known = [value for row in rows if (value := row._mapping[column]) is not None]
                 sums.extend([sum(known)] if known else [])
     tokens = tuple(int(count) for count in used["tokens"])
-    return Experience(len(executions), dict(seconds), tokens, tuple(used["cost"]))
+    return Experience(read, dict(seconds), tokens, tuple(used["cost"]))
 
 
 def _latest(connection: Connection, task: str) -> list[str]:

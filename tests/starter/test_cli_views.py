@@ -354,6 +354,7 @@ def test_printable_keeps_text_and_shows_what_is_not():
 
 
 def test_every_status_has_a_mark():
-    from starter.cli.picture import MARKS, PLAIN_MARKS
+    from starter.cli.picture import PLAIN_MARKS
+    from taskmark.plan.drawing.picture import MARKS
 
     assert set(MARKS) == set(PLAIN_MARKS) == {status.value for status in StepStatus}

@@ -75,7 +75,7 @@ def _cells(waves: Sequence[Sequence[Box]]) -> tuple[list[list[Cell]], list[tuple
     """The end of the way that leads from each phase, which grows with the waves."""
     for number, wave in enumerate(waves):
         for box in wave:
-            for need in dict.fromkeys(box.needs):
+            for need in box.needs:
                 while reached[need].column < number - 1:
                     lane = Cell(need, reached[need].column + 1, True)
                     columns[lane.column].append(lane)

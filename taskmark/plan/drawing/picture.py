@@ -75,7 +75,10 @@ def picture_of_plan(plan: Mapping[str, Any]) -> Picture:
     """Returns the picture of a running execution from its answer to the query `plan`."""
     boxes = {
         one["slug"]: Box(
-            one["slug"], one["name"], tuple(one["dependsOn"]), _counted(len(one["steps"]), "step")
+            one["slug"],
+            one["name"],
+            tuple(dict.fromkeys(one["dependsOn"])),
+            _counted(len(one["steps"]), "step"),
         )
         for one in plan["phases"]
     }
@@ -89,7 +92,7 @@ def _box(phase: Phase) -> Box:
     parts += ["if"] if phase.condition is not None else []
     gates = sum(step.kind in ("approval", "question") for step in phase.steps)
     parts += [_counted(gates, "gate")] if gates else []
-    return Box(phase.slug, phase.name, phase.depends_on, ", ".join(parts))
+    return Box(phase.slug, phase.name, tuple(dict.fromkeys(phase.depends_on)), ", ".join(parts))
 
 
 def _counted(count: int, word: str) -> str:

@@ -126,7 +126,7 @@ def _box(box: Box, plan: Layout, cell: Cell) -> str:
     told = f"{plain(box.name)}{state}" + (f" ({box.note})" if box.note else "")
     indent = 20.0 if box.status else 0.0
     lines = wrapped(plain(box.name), (room - indent) / _NAME, 2 if box.note else 3)
-    note = shortened(plain(box.note), room / _SMALL) if box.note else ""
+    note = shortened(plain(box.note), (room - indent) / _SMALL) if box.note else ""
     place = f'x="{x:.1f}" y="{y:.1f}" height="{BOX_HEIGHT:.0f}"'
     parts = [
         f'<g class="phase {box.status}"><title>{escape(told)}</title>',

@@ -31,7 +31,12 @@ def experience(wiring: Wiring, task: str) -> Experience:
     from taskmark.store.schema import existing
 
     engine = existing(wiring.settings.database_url)
-    return Experience() if engine is None else read(engine, task)
+    if engine is None:
+        return Experience()
+    try:
+        return read(engine, task)
+    finally:
+        engine.dispose()  # SQLite keeps files beside its own while it is open
 
 
 def _tools(wiring: Wiring, found: Reach) -> Iterator[PlannedTool]:

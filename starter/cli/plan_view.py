@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from starter.cli.printable import duration, one_line, rough
@@ -31,6 +31,7 @@ def show_plan(plan: Preview, requirements: Sequence[Requirement], console: Conso
     _head(page, plan)
     _inputs(page, plan, requirements)
     shown = plan.phases if every or len(plan.phases) <= FEW_PHASES else plan.phases[: FEW_PHASES - 5]
+    names = {phase.slug: phase.name for phase in plan.phases}
     by_wave = sorted(shown, key=lambda phase: phase.wave)
     wave = 0
     for phase in by_wave:
@@ -38,7 +39,7 @@ def show_plan(plan: Preview, requirements: Sequence[Requirement], console: Conso
             wave = phase.wave
             page.blank()
             page.line(0, (f"Wave {wave}", "bold"))
-        _phase(page, phase, plan, every=every)
+        _phase(page, phase, names, every=every)
     if len(shown) < len(plan.phases):
         page.line(1, (f"… {len(plan.phases) - len(shown):,} more phases; --all shows them", "dim"))
     _legend(page, plan)
@@ -141,12 +142,12 @@ def _inputs(page: _Page, plan: Preview, requirements: Sequence[Requirement]) -> 
             page.line(1, f"{wanted.name}  ", (_value(plan.inputs.get(wanted.name)), "green"), cut=True)
 
 
-def _phase(page: _Page, phase: PlannedPhase, plan: Preview, *, every: bool) -> None:
+def _phase(page: _Page, phase: PlannedPhase, names: Mapping[str, str], *, every: bool) -> None:
     mark, style = _DECISIONS.get(phase.decision, ("", ""))
     page.line(
         1,
         (mark + one_line(phase.name), f"bold {style}".strip()),
-        ("".join(_about(phase, plan)), "dim"),
+        ("".join(_about(phase, names)), "dim"),
         hang=2,
     )
     shown = phase.steps if every or len(phase.steps) <= FEW_STEPS else phase.steps[: FEW_STEPS - 2]
@@ -157,8 +158,7 @@ def _phase(page: _Page, phase: PlannedPhase, plan: Preview, *, every: bool) -> N
             page.line(2, (_rest(phase.steps[len(shown) :]), "dim"), hang=2)
 
 
-def _about(phase: PlannedPhase, plan: Preview) -> Iterator[str]:
-    names = {one.slug: one.name for one in plan.phases} if phase.depends_on else {}
+def _about(phase: PlannedPhase, names: Mapping[str, str]) -> Iterator[str]:
     if phase.decision != "runs":
         word = "may be skipped" if phase.decision == "open" else phase.decision
         yield f" · {word}: {one_line(phase.reason)}"
@@ -170,7 +170,7 @@ def _about(phase: PlannedPhase, plan: Preview) -> Iterator[str]:
     if phase.parallel:
         yield " · steps side by side"
     if phase.decision != "skipped":
-        slack = "critical" if phase.critical else f"slack {_time(phase.slack_seconds)}"
+        slack = "critical" if phase.critical else f"slack {duration(phase.slack_seconds)}"
         yield f" · {_time(phase.expected_seconds)}, {slack}"
 
 
@@ -220,7 +220,9 @@ def _legend(page: _Page, plan: Preview) -> None:
         page.line(0, ("! ", "yellow"), f"{_counted(changes, 'step')} may change something outside")
     if unknown:
         page.line(
-            0, ("? ", "cyan"), f"{_counted(unknown, 'step')} of which only the agent or plug-in knows that"
+            0,
+            ("? ", "cyan"),
+            f"{_counted(unknown, 'step')}: whether it does, only the agent or plug-in knows",
         )
 
 

@@ -147,9 +147,7 @@ class _Previewing:
             name=self.foresight.text(title(step)) if filled else title(step),
             calls=self._calls(step, phase),
             arguments=self.foresight.filled(step.arguments) if filled else step.arguments,
-            effects=self._subtasks[step.value]
-            if step.kind == "task"
-            else self._effects(step, phase, self.task),
+            effects=self._effects_of(step, phase),
             condition=step.condition,
             decision=verdict.decision,
             reason=verdict.reason,

@@ -321,3 +321,14 @@ def test_show_tells_a_step_that_its_fallback_saved(project):
     assert [row[1] for row in rows] == ["failed", "completed"]
     assert rows[1][2:] == ["with", "its", "fallback"]
     assert "fallback=true" in taskmark(project, "logs", "saved").stdout
+
+
+def test_the_graph_of_a_running_execution_has_the_states_of_this_moment(project):
+    process = begun(project, "run", "gate", "--id", "open", "--wait")
+    assert process.stderr is not None
+    assert any("waiting for approval" in line for line in iter(process.stderr.readline, ""))
+    drawn = taskmark(project, "graph", "open")
+    assert drawn.stdout == "Gate · waiting\n└─ Wave 1\n   └─ ⏸ Ask · 0/2 steps\n"
+    assert taskmark(project, "abort", "open").returncode == 0
+    assert ended(process)[0] == 1
+    assert "⊘ Ask" in taskmark(project, "graph", "open").stdout

@@ -1,6 +1,8 @@
 """`plan`: what a run would do, without a server and without leaving a trace."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from cli_project import taskmark
@@ -191,3 +193,15 @@ def test_no_escape_sequence_reaches_a_pipe(project):
     assert ended.returncode == 0
     assert "�[31mred" in ended.stdout
     assert "\x1b" not in ended.stdout + ended.stderr
+
+
+def test_what_the_docs_show_is_what_the_commands_write(project, capsys):
+    """docs/planning.md: the task in it, and what each command writes about it."""
+    page = (Path(__file__).parents[2] / "docs" / "planning.md").read_text()
+    (task,) = re.findall(r"^````markdown\n(.*?)^````", page, re.MULTILINE | re.DOTALL)
+    (project / "tasks" / "release.md").write_text(task)
+    shown = re.findall(r"^```sh\ntaskmark (.*?)\n```\n\n```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(shown) == 2
+    for words, text in shown:
+        assert run(words.split()) == 0
+        assert capsys.readouterr().out == text

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from taskmark.plan.drawing.picture import Picture
 
 LONGEST_EMS = 60.0
+_LOOKING_ALIKE = str.maketrans("<>&", "‹›＆")
 _STYLES = {
     "pending": "fill:#f4f4f5,stroke:#a1a1aa,color:#27272a",
     "running": "fill:#dbeafe,stroke:#2563eb,color:#172554,stroke-width:2px",
@@ -61,5 +62,7 @@ def _encoded(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Returns text for a double-quoted YAML scalar."""
+    """Returns text for a double-quoted YAML scalar. A title is taken for HTML and knows no numbers for
+    characters, so that what begins a tag or an entity is replaced by what looks like it."""
+    text = text.translate(_LOOKING_ALIKE)
     return "".join(c if c.isalnum() or c == " " else f"\\U{ord(c):08X}" for c in text)

@@ -89,7 +89,7 @@ def _box(phase: Phase) -> Box:
     parts = [_counted(len(phase.steps), "step")]
     parts += ["side by side"] if phase.parallel and len(phase.steps) > 1 else []
     parts += ["for each item"] if phase.for_each is not None else []
-    parts += ["if"] if phase.condition is not None else []
+    parts += ["conditional"] if phase.condition is not None else []
     gates = sum(step.kind in ("approval", "question") for step in phase.steps)
     parts += [_counted(gates, "gate")] if gates else []
     return Box(phase.slug, phase.name, tuple(dict.fromkeys(phase.depends_on)), ", ".join(parts))

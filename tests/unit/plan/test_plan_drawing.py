@@ -58,7 +58,7 @@ def test_a_phase_is_noted_with_what_is_special_about_it():
     special = phase("a", steps=2, parallel=True, for_each="inputs.x", condition="true")
     boxes = picture(special, phase("b", steps=1), Phase(name="c", slug="c", steps=(gate, gate))).boxes
     assert [box.note for box in boxes] == [
-        "2 steps, side by side, for each item, if",
+        "2 steps, side by side, for each item, conditional",
         "1 step",
         "2 steps, 2 gates",
     ]

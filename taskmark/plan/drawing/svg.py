@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MANY_PHASES = 500
 """More than these nobody can look at."""
 MARGIN, HEAD = 24.0, 64.0
-LEAST_WIDTH = 560.0
+LEAST_WIDTH = 720.0
 """So that the title and the legend have room beside a single phase."""
 _NAME, _SMALL = 14.0, 12.0
 """Sizes of letters."""

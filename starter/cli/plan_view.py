@@ -231,9 +231,11 @@ def _gates(page: _Page, gates: Sequence[PlannedGate]) -> None:
         return
     page.blank()
     page.line(0, ("Waits for people", "bold"))
-    for gate in gates:
+    for gate in gates[:FEW_PHASES]:
         prompt = f" - {one_line(gate.prompt)}" if gate.prompt else ""
         page.line(1, f"{gate.kind}: {one_line(gate.name)}{prompt}", (f" · {_terms(gate)}", "dim"), hang=2)
+    if len(gates) > FEW_PHASES:
+        page.line(1, f"… and {len(gates) - FEW_PHASES:,} more")
 
 
 def _terms(gate: PlannedGate) -> str:

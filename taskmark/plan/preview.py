@@ -73,6 +73,7 @@ class PlannedGate(Frozen):
 
     phase: str
     step: str
+    """Of a task that a step runs, `<the step>/<the gate's step>`."""
     kind: str
     name: str
     prompt: str = ""

@@ -91,6 +91,7 @@ class _Previewing:
         wave = {slug: number for number, group in enumerate(groups, 1) for slug in group}
         path = self.expected.schedule.path
         phases = tuple(self._phase(phase, wave[phase.slug]) for phase in self.task.phases)
+        gates = tuple(self._gates(phases))
         return Preview(
             task=self.task.name,
             id=self.task.id,
@@ -102,10 +103,10 @@ class _Previewing:
             phases=phases,
             critical_path=tuple(slug for slug in path if not self.verdicts.phases[slug].is_idle),
             expected_seconds=self.expected.whole(),
-            at_least_because=tuple(self._reasons(phases)),
+            at_least_because=tuple(self._reasons(phases, gates)),
             basis=_basis([step for phase in phases for step in phase.steps]),
             samples=self.experience.executions,
-            gates=tuple(self._gates(phases)),
+            gates=gates,
             tools=tuple(self.knowledge.tools.values()),
             agents=tuple(self.knowledge.agents),
             usage=self._usage(phases),
@@ -187,7 +188,7 @@ class _Previewing:
 
     # --- what waits, what is used, what is wrong --------------------------------------------------
 
-    def _reasons(self, phases: Sequence[PlannedPhase]) -> Iterator[str]:
+    def _reasons(self, phases: Sequence[PlannedPhase], gates: Sequence[PlannedGate]) -> Iterator[str]:
         most = self.task.max_concurrent_phases
         if most is not None and most < (could := self._side_by_side()):
             yield f"maxConcurrentPhases is {most}, and {could} phases could run side by side"
@@ -196,34 +197,36 @@ class _Previewing:
         limited = [p.name for p in self.task.phases if p.max_concurrent is not None]
         if limited:
             yield f"maxConcurrent limits {_listed(limited)}"
-        unknown = [phase.name for phase in phases if phase.for_each is not None]
-        unknown += [step.id for phase in phases for step in phase.steps if step.for_each is not None]
+        run = [phase for phase in phases if phase.decision != "skipped"]
+        unknown = [phase.name for phase in run if phase.for_each is not None]
+        unknown += [step.id for phase in run for step in phase.steps if step.for_each is not None]
         if unknown:
             yield f"how many items there are is known only then: {_listed(unknown)}"
-        if self._gates(phases):
+        if gates:
             yield "people decide at gates, which is not counted"
 
     def _side_by_side(self) -> int:
         free = self.task.model_copy(update={"max_concurrent_phases": None})
         return len(free.phases) if len(free.phases) > MANY_PHASES else width(free)
 
-    def _gates(self, phases: Sequence[PlannedPhase]) -> list[PlannedGate]:
-        return [
-            PlannedGate(
-                phase=phase.slug,
-                step=step.id,
-                kind=step.kind,
-                name=step.value or step.id,
-                prompt=self.foresight.text(step.description),
-                timeout_seconds=step.timeout,
-                on_timeout=step.on_timeout,
-                on_reject=step.on_reject,
-                approvers=step.approvers,
-            )
-            for phase, planned in zip(self.task.phases, phases, strict=True)
-            for step, about in zip(phase.steps, planned.steps, strict=True)
-            if step.kind in GATES and about.decision != "skipped"
-        ]
+    def _gates(self, phases: Sequence[PlannedPhase]) -> Iterator[PlannedGate]:
+        """Yields the gates of the task, and those of tasks that it runs under the step that runs them."""
+        for phase, planned in zip(self.task.phases, phases, strict=True):
+            for step, about in zip(phase.steps, planned.steps, strict=True):
+                if about.decision == "skipped":
+                    continue
+                if step.kind in GATES:
+                    yield _gate(phase.slug, step.id, step, self.foresight.text(step.description))
+                for inner in self._gates_below.get(step.value, ()) if step.kind == "task" else ():
+                    yield _gate(phase.slug, f"{step.id}/{inner.id}", inner, inner.description)
+
+    @cached_property
+    def _gates_below(self) -> dict[str, list[Step]]:
+        """The gates of the tasks it runs, with all below them."""
+        return {
+            name: [step for _, _, step in everything(below) if step.kind in GATES]
+            for name, below in self.task.tasks.items()
+        }
 
     def _usage(self, phases: Sequence[PlannedPhase]) -> Usage:
         calls, more = 0, False
@@ -275,6 +278,20 @@ class _Previewing:
         ):
             if limit is not None and known is not None and known > limit:
                 yield f"the budget has {what}: {limit:g}, and a run uses about {known:g}"
+
+
+def _gate(phase: str, id: str, step: Step, prompt: str) -> PlannedGate:
+    return PlannedGate(
+        phase=phase,
+        step=id,
+        kind=step.kind,
+        name=step.value or step.id,
+        prompt=prompt,
+        timeout_seconds=step.timeout,
+        on_timeout=step.on_timeout,
+        on_reject=step.on_reject,
+        approvers=step.approvers,
+    )
 
 
 def _any(changes: Sequence[bool | None]) -> bool | None:

@@ -272,6 +272,15 @@ def test_gates_are_listed_with_who_decides_and_until_when():
     assert plan.at_least_because == ("people decide at gates, which is not counted",)
 
 
+def test_gates_of_sub_tasks_are_listed_under_the_step_that_runs_them():
+    gate = Step(id="go", kind="question", value="region", description="For {{ inputs.v }}?")
+    below = task(phase("in", gate), id="sub", sha256="1")
+    runs = Step(id="run", kind="task", value="sub")
+    plan = planned(phase("a", runs), phase("b", runs, condition="false"), tasks={"sub": below})
+    found = [(one.phase, one.step, one.name, one.prompt) for one in plan.gates]
+    assert found == [("a", "run/go", "region", "For {{ inputs.v }}?")]
+
+
 def test_agent_calls_are_counted_over_agents_and_items():
     steps = (
         Step(id="all", kind="plain", description="x"),

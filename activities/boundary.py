@@ -85,14 +85,7 @@ async def supervised(
         ended = {"started_at": started, "finished_at": datetime.now(UTC), "error": failure}
         recorder.record(_attempt(call, StepStatus.FAILED, **ended))
         activity.logger.warning("%s failed: %s", call.step, failure.message)
-        raise ApplicationError(
-            failure.message,
-            failure.model_copy(update={"stack": None}),
-            heart.details,
-            type=failure.category.value,
-            non_retryable=True,
-            category=ApplicationErrorCategory.BENIGN,  # expected: recorded, and told in one line
-        ) from None
+        raise reported(failure, heart.details) from None
     finally:
         beats.cancel()
         with suppress(asyncio.CancelledError):
@@ -108,6 +101,18 @@ def _record_cancelled(call: StepCall, recorder: Recorder, started: datetime) -> 
         raise ApplicationError("the worker is shutting down; another one takes over", type="worker_shutdown")
     ended = {"started_at": started, "finished_at": datetime.now(UTC)}
     recorder.record(_attempt(call, StepStatus.CANCELLED, **ended))
+
+
+def reported(failure: Failure, details: Any = None) -> ApplicationError:
+    """Returns a failure as it is told to the workflow, with the last heartbeat details."""
+    return ApplicationError(
+        failure.message,
+        failure.model_copy(update={"stack": None}),
+        details,
+        type=failure.category.value,
+        non_retryable=True,
+        category=ApplicationErrorCategory.BENIGN,  # expected: recorded, and told in one line
+    )
 
 
 def timed_out(call: StepCall) -> Failure:

@@ -81,7 +81,7 @@ class StepActivities:
 
     async def _run(self, call: StepCall, body: Body) -> StepDone:
         async def work(heart: Heart) -> StepDone:
-            resolved = await asyncio.to_thread(self._resolved, call)
+            resolved = await asyncio.to_thread(resolve, call, self._artifacts)
             done = await body(resolved, self._context(call, heart))
             return await asyncio.to_thread(self._kept, done, call.inline_limit)
 
@@ -128,28 +128,31 @@ class StepActivities:
             refresh_credentials=call.refresh_credentials,
         )
 
-    def _resolved(self, call: StepCall) -> StepCall:
-        """Returns the call with references to the artifact store replaced by what they stand for."""
-        fields = {
-            "arguments": self._filled(call.arguments),
-            "context": self._filled(call.context),
-            "values": tuple(self._filled(value) for value in call.values),
-        }
-        return call.model_copy(update=fields)
-
-    def _filled(self, value: Json) -> Json:
-        if is_artifact(value):
-            return json.loads(self._artifacts.load(value[ARTIFACT_KEY]))
-        if isinstance(value, dict):
-            return {key: self._filled(inner) for key, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return [self._filled(inner) for inner in value]
-        return value
-
     def _kept(self, done: StepDone, limit: int) -> StepDone:
         """Returns what goes into history: a large output as a reference."""
         output = kept(capped(done.output), limit, self._artifacts)
         return done.model_copy(update={"output": output, "worker": worker_identity()})
+
+
+def resolve(call: StepCall, artifacts: Artifacts) -> StepCall:
+    """Returns the call with references to the artifact store replaced by what they stand for."""
+    fields = {
+        "arguments": filled(call.arguments, artifacts),
+        "context": filled(call.context, artifacts),
+        "values": tuple(filled(value, artifacts) for value in call.values),
+    }
+    return call.model_copy(update=fields)
+
+
+def filled(value: Json, artifacts: Artifacts) -> Json:
+    """Returns a value with everything in it that refers to the artifact store."""
+    if is_artifact(value):
+        return json.loads(artifacts.load(value[ARTIFACT_KEY]))
+    if isinstance(value, dict):
+        return {key: filled(inner, artifacts) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [filled(inner, artifacts) for inner in value]
+    return value
 
 
 def kept(output: Json, limit: int, artifacts: Artifacts) -> Json:

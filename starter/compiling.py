@@ -23,7 +23,7 @@ class Compiler:
     ) -> None:
         """Only a person at this machine, who may read its files anyway, is not `confined` to the root."""
         self._catalog = catalog
-        self._limits = limits
+        self.limits = limits
         self._root = root
         self._tasks_dir = tasks_dir
         self._confined = confined
@@ -33,7 +33,7 @@ class Compiler:
         definition = self.definition(request)
         whole, packed = portable(definition)
         inputs = check_inputs(definition, request.inputs)
-        return Compiled(definition=whole, packed=packed, inputs=inputs, limits=self._limits)
+        return Compiled(definition=whole, packed=packed, inputs=inputs, limits=self.limits)
 
     def definition(self, request: StartTask) -> TaskDefinition:
         """Returns the checked definition of a named, given or already checked task."""

@@ -14,7 +14,18 @@ from typing import Annotated, NoReturn
 import typer
 from typer.main import get_command
 
-from starter.cli import backfilling, control, drawing, executions, files, history, planning, services, upkeep
+from starter.cli import (
+    backfilling,
+    control,
+    drawing,
+    executions,
+    files,
+    history,
+    planning,
+    services,
+    testing,
+    upkeep,
+)
 from starter.cli.exits import Exit
 from starter.cli.help import Grouped, example
 
@@ -67,6 +78,7 @@ _COMMANDS = (
         drawing.graph,
         ("graph tasks/example.md", "graph example -o graph.svg", f"graph {EXECUTION} --format mermaid"),
     ),
+    (WRITE, "test", testing.run_tests, ("test tasks/example.md", "test tasks -k empty -o json")),
     (WRITE, "tools", upkeep.tools, ("tools", "tools -o json")),
     (OPERATE, "dev", services.dev, ("dev",)),
     (OPERATE, "worker", services.worker, ("worker --workers 4",)),

@@ -1,0 +1,98 @@
+"""People in a simulation: they decide what waits, as the test says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starter.simulation import wire
+from starter.simulation.clock import SECOND
+from starter.simulation.declarations import Decision
+from starter.simulation.host import Host
+from taskmark.contracts import TASK_WORKFLOW, Wait
+
+SOMEBODY = "tester"
+
+
+class Undecided(Exception):
+    """Something waits that the test says nothing useful about."""
+
+    def __init__(self, message: str, name: str = "", kind: str = "") -> None:
+        super().__init__(message)
+        self.name = name
+        self.kind = kind
+
+
+class People:
+    """Looks at what waits whenever nothing else happens, and decides it."""
+
+    def __init__(self, host: Host, decisions: Mapping[str, list[Decision]], paths: Mapping[str, str]) -> None:
+        self._host = host
+        self._decisions = {name: list(found) for name, found in decisions.items()}
+        self._paths = paths
+        self._seen: dict[str, int] = {}
+        self._met: set[tuple[Any, ...]] = set()
+        self.used: set[str] = set()
+        self.refused: list[str] = []
+
+    def look(self) -> None:
+        """Decides what waits now. Raises `Undecided`."""
+        for process in list(self._host.processes.values()):
+            if process.kind == TASK_WORKFLOW and self._seen.get(process.id) != process.activations:
+                now = {"now": self._host.clock.now.isoformat()}
+                progress = self._host.query(process.id, "progress", now)
+                self._seen[process.id] = process.activations
+                for waiting in progress["waiting"]:
+                    self._meet(process.id, Wait.model_validate(waiting))
+
+    def _meet(self, id: str, wait: Wait) -> None:
+        key = (id, wait.kind, wait.step or wait.name, wait.since, wait.deadline is None)
+        if key in self._met:
+            return
+        self._met.add(key)
+        decision = self._next(id, wait)
+        if decision.decision == "timeout":
+            if wait.deadline is None:
+                raise Undecided(f"{wait.kind} `{wait.name}` waits for ever: it has no timeout to run out")
+            return
+        self._host.clock.plan(self._deed(id, wait, decision), round(decision.after * SECOND))
+
+    def _next(self, id: str, wait: Wait) -> Decision:
+        above = self._paths.get(id, "")
+        for name in (above + wait.step, above + wait.name, wait.step, wait.name):
+            found = self._decisions.get(name)
+            if found:
+                self.used.add(name)
+                return found.pop(0)
+        again = " once more" if self.used & {wait.step, wait.name} else ""
+        message = f"{wait.kind} `{wait.name}` waits{again}, and the test says nothing about it"
+        raise Undecided(message, wait.name, wait.kind)
+
+    def _deed(self, id: str, wait: Wait, decision: Decision) -> Callable[[], None]:
+        """Returns what a person does, with the words of the public contract."""
+        by = decision.by or next(iter(wait.approvers), SOMEBODY)
+        if decision.decision == "abort":
+            reason = {"reason": decision.comment, "by": by}
+            return lambda: self._abort(id, reason)
+        name = wait.step or wait.name
+        update, asked = {
+            "approve": ("approve", {"gate": name, "decision": "approved", "comment": decision.comment}),
+            "reject": ("approve", {"gate": name, "decision": "rejected", "comment": decision.comment}),
+            "answer": ("answer", {"question": name, "value": decision.answer}),
+            "retry": ("retry", {"phase": wait.phase}),
+            "skip": ("skip", {"phase": wait.phase}),
+        }[decision.decision]
+        return lambda: self._decide(id, wait, update, {**asked, "by": by})
+
+    def _abort(self, id: str, reason: dict[str, str]) -> None:
+        self._host.signal(id, "abort", [wire.written(reason)])
+
+    def _decide(self, id: str, wait: Wait, update: str, asked: dict[str, Any]) -> None:
+        if id not in self._host.processes:
+            return  # it ended before anybody decided
+
+        def refused(error: BaseException) -> None:
+            why = getattr(error, "message", None) or str(error)
+            self.refused.append(f"the decision about `{wait.name}` was refused: {why}")
+
+        self._host.update(id, update, asked, refused)

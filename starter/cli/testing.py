@@ -41,10 +41,10 @@ def run_tests(
     init: Annotated[bool, typer.Option("--init", help="Write a file of tests to begin with.")] = False,
     output: FormatOption = Format.TABLE,
 ) -> Exit:
-    """Run a task's tests: tools, agents and people are mocked, nothing outside is called, time jumps.
+    """Run a task's tests against mocks, without a server.
 
-    The engine's own logic runs, without a server: retries, timeouts, gates and parallel phases behave as
-    they do in `run`.
+    Nothing outside is called and no time passes, but the engine's own logic runs: retries, timeouts, gates
+    and parallel phases behave as they do in `run`.
     """
     from starter.cli.clients import settings
     from starter.wiring import Wiring

@@ -33,11 +33,18 @@ class Declared(BaseModel):
 
 
 class Fails(Declared):
-    """A failure in place of an output; without `times` every attempt fails."""
+    """A failure in place of an output; without `times` every attempt fails, without `items` every item."""
 
     message: str
     category: Category = Category.TRANSIENT
     times: int | None = Field(default=None, ge=1)
+    items: list[int] | None = None
+    """Which items of a `forEach` fail, counted from 0 as `index` is."""
+
+    @property
+    def always(self) -> bool:
+        """Whether no call ever gets an output."""
+        return self.times is None and self.items is None
 
     @model_validator(mode="before")
     @classmethod
@@ -58,7 +65,7 @@ class Mock(Declared):
         given = self.model_fields_set
         if {"output", "outputs"} <= given:
             raise ValueError("`output` and `outputs` exclude each other")
-        always = self.fails is not None and self.fails.times is None
+        always = self.fails is not None and self.fails.always
         if not (always or given & {"output", "outputs"}):
             after = " after its failures" if self.fails else ""
             raise ValueError(f"say what it gives{after}: `output: …`")
@@ -120,22 +127,22 @@ class Surroundings(Declared):
     decisions: dict[str, Annotated[list[Decision], BeforeValidator(_as_list)]] = Field(default_factory=dict)
 
 
-class Test(Surroundings):
+class TaskTest(Surroundings):
     """One run of the task, and how it has to end."""
 
     name: str = Field(min_length=1)
     expect: Expected = Expected()
 
 
-class TestFile(Declared):
+class TaskTests(Declared):
     """A whole file."""
 
-    tests: list[Test] = Field(min_length=1)
+    tests: list[TaskTest] = Field(min_length=1)
     defaults: Surroundings = Surroundings()
 
 
 _KEYS: dict[str, type[BaseModel]] = {
-    "tests": Test,
+    "tests": TaskTest,
     "defaults": Surroundings,
     "mocks": Mocks,
     **dict.fromkeys(Mocks.model_fields, Mock),
@@ -151,7 +158,7 @@ class Declarations:
     """The tests of a file, and where each word of it stands."""
 
     file: str
-    content: TestFile
+    content: TaskTests
     root: Mapping
 
     def place(self, *path: str | int) -> Place:
@@ -172,9 +179,9 @@ def read(path: Path) -> Declarations:
     return Declarations(str(path), content, root)
 
 
-def _content(root: Mapping, findings: Findings) -> TestFile | None:
+def _content(root: Mapping, findings: Findings) -> TaskTests | None:
     try:
-        content = TestFile.model_validate(root.value)
+        content = TaskTests.model_validate(root.value)
     except ValidationError as error:
         for problem in error.errors(include_url=False):
             _note(problem, root, findings)
@@ -183,7 +190,7 @@ def _content(root: Mapping, findings: Findings) -> TestFile | None:
     return None if findings.has_errors else content
 
 
-def _refuse_same_names(content: TestFile, root: Mapping, findings: Findings) -> None:
+def _refuse_same_names(content: TaskTests, root: Mapping, findings: Findings) -> None:
     seen: dict[str, int] = {}
     for index, test in enumerate(content.tests):
         if test.name in seen:
@@ -198,7 +205,7 @@ def _note(problem: Any, root: Mapping, findings: Findings) -> None:
     kind, place = problem["type"], _find(root, path).place()
     if kind == "extra_forbidden":
         key = str(path[-1])
-        above = next((_KEYS[str(part)] for part in reversed(path[:-1]) if part in _KEYS), TestFile)
+        above = next((_KEYS[str(part)] for part in reversed(path[:-1]) if part in _KEYS), TaskTests)
         hint = did_you_mean(key, above.model_fields)
         findings.add(Code.UNKNOWN_KEY, _key(root, path), f"unknown key `{key}`", hint)
     elif kind == "missing":

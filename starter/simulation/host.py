@@ -82,7 +82,7 @@ class Host:
         self._children: dict[tuple[str, int], str] = {}
         self._parents: dict[str, _Child] = {}
         self._stand_ins: dict[str, _Call] = {}
-        self._refused: dict[str, Callable[[BaseException], None]] = {}
+        self._updates: dict[str, Callable[[BaseException], None]] = {}
         self._numbers = count(1)
 
     # --- from outside -----------------------------------------------------------------------------
@@ -112,7 +112,7 @@ class Host:
     def update(self, id: str, name: str, argument: Any, refused: Callable[[BaseException], None]) -> None:
         """Sends an update; `refused` is told why if the workflow does not take it."""
         number = f"update-{next(self._numbers)}"
-        self._refused[number] = refused
+        self._updates[number] = refused
         update = told.DoUpdate(id=number, protocol_instance_id=number, name=name, run_validator=True)
         update.input.append(wire.written(argument))
         self._tell(self.processes[id], Job(do_update=update))
@@ -273,7 +273,7 @@ class Host:
     def _answer_update(self, _process: Process, asked: Any) -> None:
         if asked.HasField("accepted"):
             return  # it may still be refused, by its handler
-        refused = self._refused.pop(asked.protocol_instance_id)
+        refused = self._updates.pop(asked.protocol_instance_id)
         if asked.HasField("rejected"):
             refused(wire.error(asked.rejected))
 

@@ -14,10 +14,14 @@ from taskmark.contracts import (
     KIND_ACTIVITY,
     TOOL_ACTIVITY,
     StepCall,
+    idempotency_key,
 )
 from taskmark.task.model import Json
 
 _LANE = re.compile(r"\[(\d+)\]$")
+
+FALLBACK = "#fallback"
+"""Behind the id of a step: the call that its fallback makes."""
 
 SECTIONS = {
     TOOL_ACTIVITY: "tools",
@@ -49,13 +53,15 @@ class Called:
     item: int | None
     section: str
     name: str
+    is_fallback: bool = False
 
     @property
     def places(self) -> list[tuple[str, str]]:
         """Where a mock of it may stand, the nearest first."""
         step = self.path.rsplit("/", 1)[-1]
         ids = [self.path, step, plain(self.path), plain(step)]
-        steps = [("steps", name) for name in dict.fromkeys(ids)]
+        instead = FALLBACK if self.is_fallback else ""
+        steps = [("steps", name + instead) for name in dict.fromkeys(ids)]
         return [*steps, (self.section, self.name)] if self.section else steps
 
     @property
@@ -74,7 +80,8 @@ def called(activity: str, call: StepCall, above: str) -> Called:
     """Returns what an activity calls; `above` is the path of the sub-task it belongs to."""
     section = next(name for prefix, name in SECTIONS.items() if activity.startswith(prefix))
     name = call.kind if section == "kinds" else call.name
-    return Called(above + call.step, call.item, section, name)
+    key = idempotency_key(call.execution_id, call.phase, call.step + FALLBACK, call.item)
+    return Called(above + call.step, call.item, section, name, call.idempotency_key == key)
 
 
 @dataclass
@@ -102,7 +109,7 @@ class Mocks:
 
     def fails_now(self, mock: Mock, what: Called) -> bool:
         """Whether this attempt is one of those that are to fail; it is counted."""
-        if mock.fails is None:
+        if mock.fails is None or (mock.fails.items is not None and what.number not in mock.fails.items):
             return False
         key = (what.path, what.item, what.name)
         self._failed[key] += 1

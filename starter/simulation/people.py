@@ -12,6 +12,8 @@ from starter.simulation.host import Host
 from taskmark.contracts import TASK_WORKFLOW, Wait
 
 SOMEBODY = "tester"
+MOMENT = 0.001
+"""Seconds that a decision takes at least: the engine tells two openings of one gate apart by their times."""
 
 
 class Undecided(Exception):
@@ -33,7 +35,6 @@ class People:
         self._seen: dict[str, int] = {}
         self._met: set[tuple[Any, ...]] = set()
         self.used: set[str] = set()
-        self.refused: list[str] = []
 
     def look(self) -> None:
         """Decides what waits now. Raises `Undecided`."""
@@ -55,7 +56,7 @@ class People:
             if wait.deadline is None:
                 raise Undecided(f"{wait.kind} `{wait.name}` waits for ever: it has no timeout to run out")
             return
-        self._host.clock.plan(self._deed(id, wait, decision), round(decision.after * SECOND))
+        self._host.clock.plan(self._deed(id, wait, decision), round(max(MOMENT, decision.after) * SECOND))
 
     def _next(self, id: str, wait: Wait) -> Decision:
         above = self._paths.get(id, "")
@@ -88,11 +89,9 @@ class People:
         self._host.signal(id, "abort", [wire.written(reason)])
 
     def _decide(self, id: str, wait: Wait, update: str, asked: dict[str, Any]) -> None:
-        if id not in self._host.processes:
-            return  # it ended before anybody decided
+        if id in self._host.processes:  # else it ended before anybody decided
+            self._host.update(id, update, asked, lambda error: self._refused(wait, error))
 
-        def refused(error: BaseException) -> None:
-            why = getattr(error, "message", None) or str(error)
-            self.refused.append(f"the decision about `{wait.name}` was refused: {why}")
-
-        self._host.update(id, update, asked, refused)
+    def _refused(self, wait: Wait, error: BaseException) -> None:
+        why = getattr(error, "message", None) or str(error)
+        raise Undecided(f"the decision about `{wait.name}` was refused: {why}")

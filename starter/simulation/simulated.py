@@ -34,8 +34,6 @@ class Simulated:
     calls: Mapping[str, list[dict[str, Json]]]
     decided: frozenset[str]
     """Gates for which a decision was asked."""
-    refused: tuple[str, ...]
-    """Decisions that the execution did not take, and why."""
 
 
 def simulate(
@@ -49,7 +47,8 @@ def simulate(
 ) -> Simulated:
     """Runs a task to its end. Must not be called where an event loop runs.
 
-    Raises `Unmocked` for a call, and `Undecided` for a gate, that nothing is said about.
+    Raises `Unmocked` for a call, and `Undecided` for a gate, that nothing
+    useful is said about.
     """
     answers = MockedAnswers(mocks, registry)
     host = Host(answers)
@@ -70,7 +69,6 @@ def simulate(
         seconds=host.clock.elapsed / SECOND,
         calls=mocks.calls,
         decided=frozenset(people.used),
-        refused=tuple(people.refused),
     )
 
 

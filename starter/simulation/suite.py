@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from starter.simulation import declarations, vocabulary
-from starter.simulation.declarations import SUFFIX, Declarations, Test
+from starter.simulation.declarations import SUFFIX, Declarations, TaskTest
 from starter.simulation.expectations import differences
 from starter.simulation.mocks import Mocks, Unmocked
 from starter.simulation.people import Undecided
@@ -73,7 +73,7 @@ class Suite:
             if wanted(test.name):
                 yield self._run(index, test)
 
-    def _run(self, index: int, test: Test) -> Outcome:
+    def _run(self, index: int, test: TaskTest) -> Outcome:
         defaults = self.declarations.content.defaults
         mocks = Mocks(test, defaults)
         started = time.perf_counter()
@@ -101,9 +101,7 @@ class Suite:
             run=run,
         )
 
-    def _compared(self, index: int, test: Test, run: Simulated) -> Iterator[Problem]:
-        for refusal in run.refused:
-            yield self._problem(index, refusal, "decisions")
+    def _compared(self, index: int, test: TaskTest, run: Simulated) -> Iterator[Problem]:
         inputs = {**self.declarations.content.defaults.inputs, **test.inputs}
         for found in differences(test.expect, run, inputs):
             place = self._place(index, "expect", *found.path)
@@ -121,7 +119,7 @@ def _decision(error: Undecided) -> tuple[str, ...]:
     return ("decisions:", f"  {error.name}: {words.get(error.kind, 'approve')}") if error.name else ()
 
 
-def _unused(mocks: Mocks, test: Test, run: Simulated) -> Iterator[str]:
+def _unused(mocks: Mocks, test: TaskTest, run: Simulated) -> Iterator[str]:
     for section, name in mocks.unused():
         yield f"mocks.{section}.{name}"
     for name in test.decisions:

@@ -13,11 +13,11 @@ from taskmark.task import expressions
 from taskmark.task.model import Json, Output, Phase, Requirement, Step, TaskDefinition
 
 OUTPUTS: dict[str, dict[str, Json]] = {
-    "shell": {"exit_code": 0, "stdout": "", "stderr": ""},
+    "shell": {"exit_code": 0, "stdout": "", "stderr": "", "truncated": []},
     "read-file": {"content": ""},
     "write-file": {"path": "file", "bytes": 0},
     "list-files": {"files": []},
-    "search-files": {"matches": []},
+    "search-files": {"matches": [], "files": 0, "truncated": False},
     "read-csv": {"columns": [], "rows": []},
     "http": {"status": 200, "headers": {}, "json": {}},
 }

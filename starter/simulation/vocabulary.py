@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from starter.simulation.declarations import Declarations, Mocks, keys
 from starter.simulation.expectations import NAMES
-from starter.simulation.mocks import plain
+from starter.simulation.mocks import FALLBACK, plain
 from taskmark.errors import InvalidExpression, InvalidTask
 from taskmark.task import expressions
 from taskmark.task.codes import Code
@@ -91,6 +91,8 @@ class _Known:
         for path, task, phase, step in self._steps:
             if section == "steps":
                 yield from (path, step.id)
+                if step.fallback is not None:
+                    yield from (path + FALLBACK, step.id + FALLBACK)
             else:
                 yield from callees(task, phase, step).get(section, ())
 

@@ -10,6 +10,7 @@ import typer
 
 from starter.cli.exits import Exit
 from starter.cli.formats import Format, FormatOption, write_json, write_line
+from starter.cli.inputs import InputFile, Inputs
 from starter.cli.naming import Execution, Task
 from starter.cli.terminal import command, person_present, say
 
@@ -21,15 +22,6 @@ if TYPE_CHECKING:
     from taskmark.settings import Settings
     from taskmark.task.model import Json, TaskDefinition
 
-Inputs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "-i", "--input", metavar="NAME=VALUE", help="An input; lists and objects as JSON. Repeat it."
-    ),
-]
-InputFile = Annotated[
-    str | None, typer.Option("--inputs", metavar="FILE", help="A JSON file of inputs, or - for stdin.")
-]
 OwnId = Annotated[
     str | None, typer.Option("--id", help="An id of your own; while it runs, a repeated start returns it.")
 ]
@@ -125,7 +117,7 @@ def _checked(
     from taskmark.contracts import StartTask
 
     definition = Wiring(settings).compiler(confined=False).definition(StartTask(task=task))
-    return definition, gather(definition, pairs, file)
+    return definition, gather(definition, pairs, file, ask=True)
 
 
 async def _start(settings: Settings, request: Request, output: Format) -> Exit:

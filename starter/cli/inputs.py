@@ -1,4 +1,4 @@
-"""Inputs from a command line: `--input name=value`, `--inputs file.json`."""
+"""Inputs from a command line: `--input name=value`, `--inputs file.json`, and questions on a terminal."""
 
 from __future__ import annotations
 
@@ -6,25 +6,48 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 if TYPE_CHECKING:
-    from taskmark.task.model import Json, TaskDefinition
+    from taskmark.task.model import Json, Requirement, TaskDefinition
 
 FILE_LIMIT = 4 * 1024 * 1024
 
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-i", "--input", metavar="NAME=VALUE", help="An input; lists and objects as JSON. Repeat it."
+    ),
+]
+InputFile = Annotated[
+    str | None,
+    typer.Option(
+        "--inputs",
+        metavar="FILE",
+        help="A JSON or YAML file of inputs, or - for stdin; --input wins over it.",
+        show_default=False,
+    ),
+]
 
-def gather(definition: TaskDefinition, pairs: Sequence[str], file: str | None) -> dict[str, Json]:
+
+def gather(
+    definition: TaskDefinition, pairs: Sequence[str], file: str | None, *, ask: bool = False
+) -> dict[str, Json]:
     """Returns the checked inputs with defaults; a pair wins over the file.
 
     Texts of pairs become what the task requires, lists and objects are JSON; values of the file are
-    taken as they are. Raises `InvalidInputs` with every problem.
+    taken as they are. With `ask`, a person at a terminal is asked for what is missing.
+    Raises `InvalidInputs` with every problem.
     """
     from taskmark.errors import InvalidInputs
     from taskmark.task import check_inputs
 
     given = _from_file(file) if file else {}
     given |= _typed(definition, _split(pairs))
+    if ask and file != "-":
+        given |= _asked(definition, given)
     try:
         return check_inputs(definition, given)
     except InvalidInputs as error:
@@ -47,6 +70,30 @@ def gather_known(
     ]
     checked = check_inputs(lenient, given)
     return {name: value for name, value in checked.items() if name not in missing}, missing
+
+
+def _asked(definition: TaskDefinition, given: dict[str, Json]) -> dict[str, Json]:
+    """Returns what a person at the terminal says to what is missing; nothing if the rest is wrong anyway."""
+    from starter.cli.terminal import person_present
+
+    missing = [need for need in definition.requirements if need.required and given.get(need.name) is None]
+    if not missing or not person_present() or not _fit(definition, missing, given):
+        return {}
+    from starter.cli.asking import ask_for
+
+    return ask_for(definition, missing)
+
+
+def _fit(definition: TaskDefinition, missing: list[Requirement], given: dict[str, Json]) -> bool:
+    """Whether what is given is right, so that it is worth asking for the rest."""
+    from taskmark.errors import InvalidInputs
+    from taskmark.task import check_inputs
+
+    try:
+        check_inputs([need for need in definition.requirements if need not in missing], given)
+    except InvalidInputs:
+        return False
+    return True
 
 
 def _hint(definition: TaskDefinition) -> str:
@@ -78,18 +125,46 @@ def _typed(definition: TaskDefinition, texts: dict[str, str]) -> dict[str, Json]
     return typed
 
 
+# --- files ----------------------------------------------------------------------------------------
+
+
 def _from_file(file: str) -> dict[str, Json]:
     from taskmark.errors import InvalidInputs
 
+    named = "the standard input" if file == "-" else file
     try:
         data = sys.stdin.read(FILE_LIMIT + 1) if file == "-" else _read(Path(file))
-        value: Any = json.loads(data)
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InvalidInputs([f"{file} cannot be read as JSON: {reason}"]) from error
+        raise InvalidInputs([f"{named} cannot be read: {reason}"]) from error
+    is_yaml = file.endswith((".yaml", ".yml")) or (file == "-" and data.lstrip()[:1] not in ("{", "["))
+    value = _yaml(data, named) if is_yaml else _json(data, named)
     if not isinstance(value, dict):
-        raise InvalidInputs([f"{file} must hold one JSON object: names and values"])
+        raise InvalidInputs([f"{named} must hold one object: names and values"])
     return value
+
+
+def _json(data: str, named: str) -> Any:
+    from taskmark.errors import InvalidInputs
+
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputs([f"{named} cannot be read as JSON: {error}"]) from error
+
+
+def _yaml(data: str, named: str) -> Any:
+    """Reads YAML by the rules of task files: no aliases, no tags, no key twice."""
+    from taskmark.errors import InvalidInputs
+    from taskmark.task.files import normalised
+    from taskmark.task.source_text import Findings
+    from taskmark.task.yaml_nodes import YamlSource, read_mapping
+
+    findings = Findings(named)
+    found = read_mapping(YamlSource(normalised(data).split("\n"), 1), findings)
+    if found is None or findings.has_errors:
+        raise InvalidInputs([f"{d.file}:{d.line}:{d.column}: {d.message}" for d in findings.diagnostics])
+    return found.value
 
 
 def _read(path: Path) -> str:

@@ -36,7 +36,7 @@ def _ask_one(requirement: Requirement, schema: dict[str, Any]) -> Json:
     def read(text: str) -> Json:
         if requirement.type == "boolean":
             text = _YES_AND_NO.get(text.lower(), text)
-        return fit(requirement, _chosen(text, choices), coerce=True)
+        return fit(requirement, chosen(text, choices), coerce=True)
 
     about = schema.get("description", "")
     say(f"\n{requirement.name} ({_kind(requirement, schema)}){': ' + one_line(about) if about else ''}")
@@ -62,7 +62,7 @@ def ask(
             say(f"  {label} {error}", style="red")
 
 
-def _chosen(text: str, choices: Sequence[str]) -> str:
+def chosen(text: str, choices: Sequence[str]) -> str:
     """Returns the choice whose number was typed, or the text itself."""
     if text in choices or not (text.isdecimal() and 1 <= int(text) <= len(choices)):
         return text

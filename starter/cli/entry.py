@@ -17,6 +17,7 @@ from typer.main import get_command
 from starter.cli import (
     backfilling,
     control,
+    creating,
     drawing,
     executions,
     files,
@@ -70,6 +71,7 @@ _COMMANDS = (
     (DECIDE, "answer", control.answer, (f"answer {EXECUTION} region eu-west",)),
     (DECIDE, "retry", control.retry, (f"retry {EXECUTION} measure",)),
     (DECIDE, "skip", control.skip, (f"skip {EXECUTION} measure",)),
+    (WRITE, "new", creating.new, ("new", "new weekly-report --template pipeline")),
     (WRITE, "lint", files.lint, ("lint tasks/example.md", "lint tasks -o json")),
     (WRITE, "plan", planning.plan, ("plan tasks/example.md --input file=README.md", "plan example -o json")),
     (

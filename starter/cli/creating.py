@@ -39,9 +39,10 @@ def new(
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
     output: FormatOption = Format.TABLE,
 ) -> Exit:
-    """Write a new task from a template, with tests; it runs as it is.
+    """Write a new task that runs as it is.
 
-    On a terminal it asks for the template and the name if they are not given.
+    It comes from a template, with comments and with tests. On a terminal it asks for the template and the
+    name if they are not given.
     """
     from starter.creating import TEMPLATES, files, template_of, write
     from taskmark.settings import Settings

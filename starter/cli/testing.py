@@ -62,11 +62,11 @@ def run_tests(
 def _tasks(wiring: Wiring, word: str) -> list[Path]:
     """Returns the task files that a word means; of a folder those with tests. Raises `InvalidTask`."""
     from starter.simulation.declarations import SUFFIX
-    from starter.simulation.suite import tests_of
+    from starter.simulation.suite import beside
 
     given = Path(word)
     if given.is_dir():
-        return [path for path in sorted(given.glob("*.md")) if tests_of(path).is_file()]
+        return [path for path in sorted(given.glob("*.md")) if beside(path).is_file()]
     if word.endswith(SUFFIX):
         given = Path(word.removesuffix(SUFFIX) + ".md")
         word = str(given)
@@ -99,10 +99,10 @@ class _Session:
 
     def _run_file(self, path: Path) -> None:
         from starter.cli.failing import explain
-        from starter.simulation.suite import Suite, tests_of
+        from starter.simulation.suite import Suite, beside
         from taskmark.errors import InvalidTask
 
-        wiring, file = self._wiring, tests_of(path)
+        wiring, file = self._wiring, beside(path)
         try:
             definition = _definition(wiring, path)
             if not file.is_file():
@@ -219,11 +219,11 @@ def _say_missing(wiring: Wiring, path: Path, file: Path) -> None:
 
 
 def _init(wiring: Wiring, paths: list[Path]) -> Exit:
-    from starter.simulation.suite import tests_of
+    from starter.simulation.suite import beside
     from starter.simulation.template import template
 
     for path in paths:
-        file = tests_of(path)
+        file = beside(path)
         text = template(_definition(wiring, path), str(path))
         try:
             with file.open("x", encoding="utf-8") as written:

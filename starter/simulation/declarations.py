@@ -175,7 +175,7 @@ def read(path: Path) -> Declarations:
     if root is not None and not findings.has_errors:
         content = _content(root, findings)
     if root is None or content is None:
-        raise InvalidTask(findings.diagnostics)
+        raise InvalidTask(sorted(findings.diagnostics, key=lambda found: (found.line, found.column)))
     return Declarations(str(path), content, root)
 
 

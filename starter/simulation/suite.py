@@ -51,7 +51,7 @@ class Outcome:
         return not self.problems
 
 
-def tests_of(task: Path) -> Path:
+def beside(task: Path) -> Path:
     """Returns the file that holds the tests of a task's file."""
     return task.with_name(task.stem + SUFFIX)
 

@@ -100,3 +100,110 @@ def test_a_task_without_required_inputs_says_so():
     with pytest.raises(InvalidInputs) as caught:
         gather(plain, ["x=1"], None)
     assert caught.value.hint == "the task needs no inputs"
+
+
+def test_a_yaml_file_is_read_by_the_rules_of_task_files(tmp_path):
+    file = tmp_path / "inputs.yaml"
+    file.write_text("name: no\ncount: 3\ntags: [a, b]\n")
+    assert gather(TASK, [], str(file)) | {"ratio": 1} == {
+        "name": "no",
+        "count": 3,
+        "ratio": 1,
+        "loud": False,
+        "tags": ["a", "b"],
+        "extra": None,
+        "mode": "fast",
+    }
+    file.write_text("name: a\nname: b\n")
+    with pytest.raises(InvalidInputs, match=r"inputs\.yaml:2:1: `name` stands here a second time"):
+        gather(TASK, [], str(file))
+    file.write_text("- a\n")
+    with pytest.raises(InvalidInputs, match="key: value"):
+        gather(TASK, [], str(file))
+
+
+def test_stdin_may_be_yaml_too(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("name: x\ncount: 1\n"))
+    assert gather(TASK, [], "-")["name"] == "x"
+
+
+# --- questions on a terminal ----------------------------------------------------------------------
+
+ASKED = parse_text(
+    """# Asked
+```yaml
+requirements:
+  name: {type: string, description: Who is meant}
+  count: {type: integer, min: 1, max: 5}
+  sure: boolean
+  mode: {type: enum, values: [fast, slow]}
+  tags: list
+  depth: {type: integer, default: 2}
+```
+## Phase: A
+### Steps
+- validation: inputs.count > 0 - Positive
+"""
+)
+
+
+@pytest.fixture
+def person(monkeypatch):
+    """Somebody at a terminal who types these lines."""
+
+    def types(*lines):
+        monkeypatch.setattr("starter.cli.terminal.person_present", lambda: True)
+        monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+
+    return types
+
+
+def test_what_is_missing_is_asked_for_until_it_fits(person, capsys):
+    person("", "Ada", "many", "9", "3", "perhaps", "yes", "3", "2", "a", '["a"]')
+    assert gather(ASKED, [], None, ask=True) == {
+        "name": "Ada",
+        "count": 3,
+        "sure": True,
+        "mode": "slow",
+        "tags": ["a"],
+        "depth": 2,
+    }
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "name (string): Who is meant" in told.err
+    assert "name needs a value" in told.err
+    assert "count (integer, from 1, up to 5)" in told.err
+    assert "count must be a whole number, not 'many'" in told.err
+    assert "count must be at most 5" in told.err
+    assert "  1  fast" in told.err
+    assert "depth" not in told.err
+
+
+def test_only_what_is_missing_is_asked_for(person, capsys):
+    person("Ada")
+    pairs = ["count=1", "sure=true", "mode=fast", "tags=[]"]
+    assert gather(ASKED, pairs, None, ask=True)["name"] == "Ada"
+    assert "Asked needs 1 input;" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("pair", ["nme=x", "count=9"])
+def test_nobody_is_asked_while_what_is_given_is_wrong(person, pair):
+    """All problems are told at once, also the missing ones."""
+    person("Ada", "1", "yes", "fast", "[]")
+    with pytest.raises(InvalidInputs) as caught:
+        gather(ASKED, [pair], None, ask=True)
+    assert len(caught.value.problems) > 4
+
+
+def test_who_leaves_starts_nothing(person, capsys):
+    import typer
+
+    person()
+    with pytest.raises(typer.Abort):
+        gather(ASKED, [], None, ask=True)
+    assert "nothing was started" in capsys.readouterr().err
+
+
+def test_nobody_is_asked_without_a_terminal():
+    with pytest.raises(InvalidInputs, match="`name` is missing"):
+        gather(ASKED, [], None, ask=True)

@@ -70,7 +70,9 @@ def _tasks(wiring: Wiring, word: str) -> list[Path]:
     if word.endswith(SUFFIX):
         given = Path(word.removesuffix(SUFFIX) + ".md")
         word = str(given)
-    return [given if given.is_file() else wiring.compiler(confined=False).find(word)]
+    found = given if given.is_file() else wiring.compiler(confined=False).find(word)
+    here = Path.cwd()
+    return [found.relative_to(here) if found.is_relative_to(here) else found]
 
 
 class _Session:

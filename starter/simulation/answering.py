@@ -125,7 +125,7 @@ class MockedAnswers:
     def _mocked(self, what: Called, call: StepCall) -> Answer:
         mock = self._mocks.find(what)
         if mock is None:
-            raise Unmocked(what.path, what.what)
+            raise Unmocked(what)
         if mock.takes > call.timeout:
             return Answer(error=reported(timed_out(call)), after=call.timeout)
         if self._mocks.fails_now(mock, what):

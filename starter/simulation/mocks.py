@@ -39,9 +39,13 @@ def plain(id: str) -> str:
 class Unmocked(Exception):
     """A call that the test says nothing about; nothing outside of the simulation is ever called."""
 
-    def __init__(self, step: str, what: str, reason: str = "has no mock") -> None:
-        super().__init__(f"step `{step}` ({what}) {reason}")
-        self.step = step
+    def __init__(self, what: Called, reason: str = "has no mock") -> None:
+        super().__init__(f"step `{what.path}` ({what.what}) {reason}")
+        self.what = what
+
+
+class TooFewOutputs(Unmocked):
+    """A mock with one output per call that has none for this call."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class Called:
     @property
     def what(self) -> str:
         """What is called, in words."""
-        return f"{self.section.removesuffix('s')} {self.name}" if self.section else f"sub-task {self.name}"
+        kind = "fallback to " if self.is_fallback else ""
+        return f"{kind}{self.section.removesuffix('s') or 'sub-task'} {self.name}"
 
 
 def called(activity: str, call: StepCall, above: str) -> Called:
@@ -116,7 +121,7 @@ class Mocks:
         return mock.fails.times is None or self._failed[key] <= mock.fails.times
 
     def output(self, mock: Mock, what: Called) -> Json:
-        """Returns what the call gives. Raises `Unmocked` if there are not so many outputs."""
+        """Returns what the call gives. Raises `TooFewOutputs`."""
         if mock.outputs is None:
             return mock.output
         number = what.number
@@ -125,7 +130,7 @@ class Mocks:
             self._given[what.path] += 1
         if number >= len(mock.outputs):
             reason = f"has {len(mock.outputs)} `outputs`, and this is call {number + 1}"
-            raise Unmocked(what.path, what.what, reason)
+            raise TooFewOutputs(what, reason)
         return mock.outputs[number]
 
     def note(self, what: Called, **details: Any) -> None:

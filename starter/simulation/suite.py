@@ -10,7 +10,7 @@ from pathlib import Path
 from starter.simulation import declarations, vocabulary
 from starter.simulation.declarations import SUFFIX, Declarations, TaskTest
 from starter.simulation.expectations import differences
-from starter.simulation.mocks import Mocks, Unmocked
+from starter.simulation.mocks import Mocks, TooFewOutputs, Unmocked
 from starter.simulation.people import Undecided
 from starter.simulation.process import Broken
 from starter.simulation.simulated import Simulated, simulate
@@ -85,8 +85,10 @@ class Suite:
                 self._definition, inputs, mocks, decisions, registry=self._registry, limits=self._limits
             )
             problems = list(self._compared(index, test, run))
+        except TooFewOutputs as error:
+            problems = [self._problem(index, str(error), "mocks")]
         except Unmocked as error:
-            lines = mock_lines(self._definition, error.step)
+            lines = mock_lines(self._definition, error.what)
             problems = [self._problem(index, str(error), "mocks", ("mocks:", *_indented(lines)))]
         except Undecided as error:
             problems = [self._problem(index, str(error), "decisions", _decision(error))]

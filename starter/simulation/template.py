@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from starter.simulation.mocks import FALLBACK, Called, plain
 from starter.simulation.vocabulary import callees, every_step
 from taskmark.errors import InvalidExpression
 from taskmark.plan.aggregates import BUILT_IN
@@ -58,11 +59,16 @@ def template(definition: TaskDefinition, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def mock_lines(definition: TaskDefinition, path: str) -> list[str]:
-    """Returns the lines that mock the step of this path, to be put under `mocks:`."""
-    for found, task, phase, step in every_step(definition):
-        if path in (found, step.id):
-            return _section(_entries(found, task, phase, step))
+def mock_lines(definition: TaskDefinition, what: Called) -> list[str]:
+    """Returns the lines that mock a call, to be put under `mocks:`."""
+    for path, task, phase, step in every_step(definition):
+        if path == plain(what.path):
+            if what.is_fallback:
+                output = _output(
+                    task, step.model_copy(update={"kind": what.section.removesuffix("s"), "value": what.name})
+                )
+                return _section({"steps": {path + FALLBACK: (what.what, output)}})
+            return _section(_entries(path, task, phase, step))
     return []
 
 

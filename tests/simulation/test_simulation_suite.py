@@ -125,6 +125,19 @@ def test_a_step_without_a_mock_is_named_with_the_lines_to_add(run: Run) -> None:
     assert run(COUNT, added)[0].passed
 
 
+def test_a_fallback_without_a_mock_is_named_with_the_lines_to_add(run: Run) -> None:
+    task = COUNT.replace("  timeout", "  fallback: {tool: http, with: {url: https://example.org}}\n  timeout")
+    task = task.replace("stdout | int", "status")
+    tests = (
+        "tests:\n  - name: it\n    expect: {outputs: {lines: 200}}\n"
+        "    mocks:\n      tools: {shell: {fails: {category: logic, message: x}}}\n"
+    )
+    problem = only(run(task, tests))
+    assert problem.what == "step `count` (fallback to tool http) has no mock"
+    added = tests + "\n".join(f"    {line}" for line in problem.add[1:])
+    assert run(task, added)[0].passed
+
+
 def test_a_mock_that_answers_nothing_is_reported(run: Run) -> None:
     [outcome] = run(
         COUNT,

@@ -12,11 +12,8 @@ from activities.steps import filled, kept, resolve
 from starter.simulation import wire
 from starter.simulation.host import Answer, Host
 from starter.simulation.mocks import Called, Mocks, Unmocked, called
+from taskmark import contracts
 from taskmark.contracts import (
-    CANCEL_ACTIVITY,
-    LOAD_ARTIFACT_ACTIVITY,
-    RECORD_ACTIVITY,
-    SAVE_ARTIFACT_ACTIVITY,
     TASK_WORKFLOW,
     ExecutionStatus,
     FinalRecord,
@@ -63,16 +60,16 @@ class MockedAnswers:
     def activity(self, name: str, argument: Payload, host: Host) -> Answer:
         """Returns what comes of an activity. Raises `Unmocked`."""
         match name:
-            case _ if name == RECORD_ACTIVITY:
+            case contracts.RECORD_ACTIVITY:
                 final = wire.read(argument, FinalRecord)
                 self.results[final.result.execution_id] = final.result
                 return Answer()
-            case _ if name == CANCEL_ACTIVITY:
+            case contracts.CANCEL_ACTIVITY:
                 host.cancel(wire.read(argument, str))
                 return Answer()
-            case _ if name == SAVE_ARTIFACT_ACTIVITY:
+            case contracts.SAVE_ARTIFACT_ACTIVITY:
                 return Answer(kept(wire.first([argument]), 0, self._shelf))
-            case _ if name == LOAD_ARTIFACT_ACTIVITY:
+            case contracts.LOAD_ARTIFACT_ACTIVITY:
                 return Answer(self.filled(wire.first([argument])))
             case _:
                 return self._step(name, resolve(wire.read(argument, StepCall), self._shelf))
@@ -86,7 +83,7 @@ class MockedAnswers:
         step, *item = id.removeprefix(f"{parent}/").split("/")[1:]
         path = self.paths.get(parent, "") + step
         self.paths[id] = f"{path}/"
-        what = Called(path, int(item[0]) if item else None, "", step)
+        what = Called(parent, path, int(item[0]) if item else None, "", step)
         mock = self._mocks.find(what)
         if mock is None:
             return None

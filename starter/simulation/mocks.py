@@ -50,8 +50,9 @@ class TooFewOutputs(Unmocked):
 
 @dataclass(frozen=True)
 class Called:
-    """What is called: which step, which of its items, and by which names it may be mocked."""
+    """What is called: the step and its execution, which of its items, and by which names it may be mocked."""
 
+    execution: str
     path: str
     """The id of the step, after those of the steps whose sub-task it belongs to."""
     item: int | None
@@ -86,7 +87,7 @@ def called(activity: str, call: StepCall, above: str) -> Called:
     section = next(name for prefix, name in SECTIONS.items() if activity.startswith(prefix))
     name = call.kind if section == "kinds" else call.name
     key = idempotency_key(call.execution_id, call.phase, call.step + FALLBACK, call.item)
-    return Called(above + call.step, call.item, section, name, call.idempotency_key == key)
+    return Called(call.execution_id, above + call.step, call.item, section, name, call.idempotency_key == key)
 
 
 @dataclass
@@ -99,7 +100,7 @@ class Mocks:
     """Owner (`test` or `defaults`), section and name of each mock that answered."""
     calls: dict[str, list[dict[str, Json]]] = field(default_factory=dict)
     """What was called, by the path of the step."""
-    _failed: Counter[tuple[str, int | None, str]] = field(default_factory=Counter)
+    _failed: Counter[tuple[str, str, int | None, str]] = field(default_factory=Counter)
     _given: Counter[str] = field(default_factory=Counter)
 
     def find(self, what: Called) -> Mock | None:
@@ -116,7 +117,7 @@ class Mocks:
         """Whether this attempt is one of those that are to fail; it is counted."""
         if mock.fails is None or (mock.fails.items is not None and what.number not in mock.fails.items):
             return False
-        key = (what.path, what.item, what.name)
+        key = (what.execution, what.path, what.item, what.name)
         self._failed[key] += 1
         return mock.fails.times is None or self._failed[key] <= mock.fails.times
 

@@ -9,6 +9,7 @@ from starter.simulation import wire
 from starter.simulation.clock import SECOND
 from starter.simulation.declarations import Decision
 from starter.simulation.host import Host
+from starter.simulation.mocks import plain
 from taskmark.contracts import TASK_WORKFLOW, Wait
 
 SOMEBODY = "tester"
@@ -30,7 +31,9 @@ class People:
 
     def __init__(self, host: Host, decisions: Mapping[str, list[Decision]], paths: Mapping[str, str]) -> None:
         self._host = host
-        self._decisions = {name: list(found) for name, found in decisions.items()}
+        self._decisions = decisions
+        self._left: dict[tuple[str, str], list[Decision]] = {}
+        """What is still to be decided about each gate of each execution."""
         self._paths = paths
         self._seen: dict[str, int] = {}
         self._met: set[tuple[Any, ...]] = set()
@@ -59,15 +62,22 @@ class People:
         self._host.clock.plan(self._deed(id, wait, decision), round(max(MOMENT, decision.after) * SECOND))
 
     def _next(self, id: str, wait: Wait) -> Decision:
+        gate = (id, wait.step or wait.name)
+        again = " once more" if gate in self._left else ""
+        left = self._left.setdefault(gate, self._said(id, wait))
+        if not left:
+            message = f"{wait.kind} `{wait.name}` waits{again}, and the test says nothing about it"
+            raise Undecided(message, wait.name, wait.kind)
+        return left.pop(0)
+
+    def _said(self, id: str, wait: Wait) -> list[Decision]:
+        """Returns what the test says about a gate, by the nearest of its names."""
         above = self._paths.get(id, "")
-        for name in (above + wait.step, above + wait.name, wait.step, wait.name):
-            found = self._decisions.get(name)
-            if found:
+        for name in (above + wait.step, above + wait.name, wait.step, plain(wait.step), wait.name):
+            if name in self._decisions:
                 self.used.add(name)
-                return found.pop(0)
-        again = " once more" if self.used & {wait.step, wait.name} else ""
-        message = f"{wait.kind} `{wait.name}` waits{again}, and the test says nothing about it"
-        raise Undecided(message, wait.name, wait.kind)
+                return list(self._decisions[name])
+        return []
 
     def _deed(self, id: str, wait: Wait, decision: Decision) -> Callable[[], None]:
         """Returns what a person does, with the words of the public contract."""

@@ -305,6 +305,48 @@ def test_a_mocked_sub_task_is_not_run(run: Run, tmp_path: Path) -> None:
     assert "done/s" in str(outcomes[-1].problems[0].add)
 
 
+def test_each_sub_task_and_item_gets_what_is_said_about_its_steps(run: Run, tmp_path: Path) -> None:
+    """Failures are counted and gates decided in each of them anew."""
+    (tmp_path / "child.md").write_text(
+        "# Child\n## Phase: A\n### Steps\n- approval: release - Sure?\n  timeout: 1h\n"
+        "- tool: shell - S\n  id: s\n  with: {command: [echo]}\n## Outputs\n- by: steps.release.output.by\n"
+    )
+    task = """
+    ## Phase: A
+    ### Steps
+    - task: child - Do it
+      id: each
+      forEach: [1, 2]
+    ## Phase: B
+    forEach: [1, 2]
+    ### Steps
+    - approval: twice - Sure?
+      timeout: 1h
+    ## Outputs
+    - each: steps.each.output
+    - twice: steps.twice.output
+    """
+    [outcome] = run(
+        task,
+        """
+        tests:
+          - name: it
+            mocks: {steps: {s: {fails: {times: 1, message: busy}, output: null}}}
+            decisions:
+              release: {decision: approve, by: ann}
+              twice: approve
+              "twice[1]": {decision: approve, by: bob}
+            expect:
+              outputs: {each: [{by: ann}, {by: ann}]}
+              checks:
+                - calls['each/s'] | length == 4
+                - outputs.twice[0].by == "tester" and outputs.twice[1].by == "bob"
+        """,
+    )
+    assert outcome.passed, outcome.problems
+    assert outcome.unused == ()
+
+
 def test_a_mocked_sub_task_ends_with_the_time_limit(run: Run, tmp_path: Path) -> None:
     (tmp_path / "child.md").write_text("# Child\n## Phase: A\n### Steps\n- wait: 1s - W\n")
     [outcome] = run(

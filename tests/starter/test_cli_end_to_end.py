@@ -294,13 +294,29 @@ def test_in_a_terminal_the_tree_is_drawn_in_place_and_left_standing(project):
     assert "lines: " in shown
 
 
-def in_terminal(project: Path, *words: str) -> tuple[int, str]:
-    """Types a command in a terminal of 80 columns and 24 lines."""
+def test_a_terminal_asks_for_inputs_that_are_missing(project):
+    code, shown = in_terminal(project, "run", "example", typed=b"\nnotes.txt\n")
+    assert "file (string)" in shown
+    assert "file needs a value" in shown
+    assert "lines: 2" in re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    assert code == 0
+
+
+def test_who_leaves_a_question_starts_nothing(project):
+    code, shown = in_terminal(project, "start", "example", typed=b"\x04")
+    assert code == 130
+    assert "nothing was started" in shown
+    assert not (project / ".taskmark" / "temporal.db").exists()
+
+
+def in_terminal(project: Path, *words: str, typed: bytes = b"") -> tuple[int, str]:
+    """Types a command in a terminal of 80 columns and 24 lines, and then what it asks for."""
     parent, child = pty.openpty()
     line = [sys.executable, "-m", "starter.cli.entry", *words]
     around = environment() | {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
     process = subprocess.Popen(line, cwd=project, env=around, stdin=child, stdout=child, stderr=child)
     os.close(child)
+    os.write(parent, typed)
     shown = b""
     try:
         while select.select([parent], [], [], 60)[0] and (data := os.read(parent, 65536)):

@@ -443,7 +443,7 @@ CASES = {
           retry: {maxAttempts: 2, backoffMs: 5}
           with: {seconds: 60}
         ## Phase: B
-        timeout: 200ms
+        timeout: 2s
         ### Steps
         - tool: effect
           id: slower
@@ -456,12 +456,10 @@ CASES = {
     "the time limit of the task": Case(
         """
         ```yaml
-        maxExecutionTime: 400ms
+        maxExecutionTime: 2s
         ```
         ## Phase: A
         ### Steps
-        - tool: effect
-          id: first
         - tool: effect
           id: second
           with: {seconds: 60}
@@ -473,7 +471,7 @@ CASES = {
         - tool: effect
           id: fourth
         """,
-        mocks=f"steps: {{first: {EFFECT}, second: {{output: null, takes: 1 minute}}}}",
+        mocks="steps: {second: {output: null, takes: 1 minute}}",
     ),
     "an abort while a phase is held": Case(
         """
@@ -527,7 +525,7 @@ CASES = {
         ### Steps
         - tool: effect
           id: c
-          with: {seconds: 1}
+          with: {seconds: 3}
         - tool: effect
           id: d
         """,
@@ -535,7 +533,7 @@ CASES = {
         steps:
           a: {output: {name: '', value: null, attempt: 1}, takes: 300ms}
           b: {fails: {category: logic, message: it fails on purpose}}
-          c: {output: {name: '', value: null, attempt: 1}, takes: 1s}
+          c: {output: {name: '', value: null, attempt: 1}, takes: 3s}
         """,
     ),
 }

@@ -100,6 +100,8 @@ async def decide(engine: Engine, execution: str, decisions: dict[str, list[Decis
                 await client.skip(execution, wait.phase, by=by)
             case "abort":
                 await client.abort(execution, reason=decision.comment, by=by)
+            case "timeout" if wait.deadline is None:
+                continue  # it ran out before anybody looked, and the gate goes on waiting
             case "timeout":
                 await engine.until(execution, lambda p, wait=wait: wait not in p.waiting)
 

@@ -50,23 +50,27 @@ def run_tests(
     from starter.wiring import Wiring
 
     wiring = Wiring(settings())
-    paths = [path for word in files for path in _tasks(wiring, word)]
+    paths = [path for word in files for path in _tasks(wiring, word, tested=not init)]
+    if not paths:
+        found = "no task without tests" if init else "no tests"
+        say(f"{found} here: a task x.md is tested by a file x.tests.yaml beside it")
+        return Exit.USAGE
     if init:
         return _init(wiring, paths)
-    if not paths:
-        say("no tests here: a task x.md is tested by a file x.tests.yaml beside it")
-        return Exit.USAGE
     return _Session(wiring, keyword, output).run(paths)
 
 
-def _tasks(wiring: Wiring, word: str) -> list[Path]:
-    """Returns the task files that a word means; of a folder those with tests. Raises `InvalidTask`."""
+def _tasks(wiring: Wiring, word: str, *, tested: bool) -> list[Path]:
+    """Returns the task files that a word means; of a folder those with tests, or those without.
+
+    Raises `InvalidTask` if there is no such task.
+    """
     from starter.simulation.declarations import SUFFIX
     from starter.simulation.suite import beside
 
     given = Path(word)
     if given.is_dir():
-        return [path for path in sorted(given.glob("*.md")) if beside(path).is_file()]
+        return [path for path in sorted(given.glob("*.md")) if beside(path).is_file() is tested]
     if word.endswith(SUFFIX):
         given = Path(word.removesuffix(SUFFIX) + ".md")
         word = str(given)

@@ -99,6 +99,15 @@ def test_init_writes_it_once_and_never_over_another(project, capsys):
     assert file.read_text() == written
 
 
+def test_init_of_a_folder_is_for_tasks_without_tests(tests, project, capsys):
+    (project / "tasks" / "b.md").write_text("# B\n## Phase: A\n### Steps\n- wait: 1 day - W\n")
+    assert run(["test", "tasks", "--init"]) == 0
+    assert tests.read_text() == GOOD
+    assert (project / "tasks" / "b.tests.yaml").is_file()
+    assert run(["test", "tasks", "--init"]) == 2
+    assert run(["test", "tasks"]) == 0
+
+
 def test_a_wrong_file_of_tests_shows_the_line_and_exits_with_2(tests, capsys):
     tests.write_text(GOOD.replace("count:", "cuont:"))
     assert run(["test", "example"]) == 2

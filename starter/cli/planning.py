@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from starter.cli.executions import InputFile, Inputs
 from starter.cli.exits import Exit
 from starter.cli.formats import Format, FormatOption, write_json, write_line
+from starter.cli.inputs import InputFile, Inputs
 from starter.cli.naming import Task
 from starter.cli.terminal import say, stdout
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from taskmark.errors import InvalidExpression
 from taskmark.task.drafts import Expression, StepDraft
-from taskmark.task.expressions import check, references
+from taskmark.task.expressions import can_be_read, references
 from taskmark.task.names import Names, Scope
 from taskmark.task.source_text import Findings, Text
 from taskmark.task.steps import SEPARATOR
@@ -23,7 +22,7 @@ def split_validation(step: StepDraft, names: Names, scope: Scope) -> None:
     all, it ends at the first ` - `.
     """
     texts = [step.value.part(0, end) for end in _ends(step.value.value)]
-    readable = [text for text in texts if _can_be_read(text)]
+    readable = [text for text in texts if can_be_read(text.value)]
     value = min(readable, key=lambda text: _unknown(text, names, scope), default=texts[-1])
     rest = step.value.part(len(value.value))
     step.value, step.description = value, rest.part(1) if rest.value.startswith("-") else rest
@@ -39,14 +38,6 @@ def _ends(text: str) -> list[int]:
         ends.append(position)
         position = text.find(SEPARATOR, position + 1)
     return sorted(ends, reverse=True)
-
-
-def _can_be_read(text: Text) -> bool:
-    try:
-        check(text.value)
-    except InvalidExpression:
-        return False
-    return True
 
 
 def _unknown(text: Text, names: Names, scope: Scope) -> int:

@@ -7,10 +7,8 @@ tags and deep nesting are refused at the first event that shows them. Scalars fo
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -27,164 +25,13 @@ from ruamel.yaml.events import (
 from ruamel.yaml.reader import ReaderError
 
 from taskmark.task.codes import Code
-from taskmark.task.model import Json
 from taskmark.task.source_text import Findings, Place, shown
+from taskmark.task.yaml_quick import read_quickly
+from taskmark.task.yaml_tree import Entry, Items, Mapping, Node, Scalar, YamlSource, scalars
+
+__all__ = ["Entry", "Items", "Mapping", "Node", "Scalar", "YamlSource", "read_mapping", "scalars"]
 
 NESTING_LIMIT = 32
-
-_INTEGER = re.compile(r"[-+]?[0-9]{1,300}")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]{1,300}|[0-9]{1,300}(?:\.[0-9]{0,300})?)(?:[eE][-+]?[0-9]{1,3})?")
-_WORDS: dict[str, bool | None] = {
-    "": None,
-    "~": None,
-    "null": None,
-    "Null": None,
-    "NULL": None,
-    "true": True,
-    "True": True,
-    "TRUE": True,
-    "false": False,
-    "False": False,
-    "FALSE": False,
-}
-# One line `key: plain words` can be read in one way only. Most mappings of steps consist of nothing else,
-# and reading those lines here makes a file of ten thousand steps open in a second instead of many.
-_PLAIN_LINE = re.compile(r"( *)([A-Za-z][A-Za-z0-9]*):( +)([A-Za-z0-9][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./]+)*)")
-
-
-@dataclass(frozen=True)
-class YamlSource:
-    """Whole lines of the file that hold YAML."""
-
-    lines: Sequence[str]
-    first_line: int
-
-    def place(self, row: int, column: int) -> Place:
-        """Returns the place in the file of a zero-based row and column of these lines; what would stand
-        after them is at their end."""
-        if row >= len(self.lines):
-            row = max(len(self.lines) - 1, 0)
-            column = len(self.lines[row]) if self.lines else 0
-        return Place(self.first_line + row, column + 1)
-
-
-@dataclass(frozen=True)
-class Scalar:
-    """A text, number, boolean or nothing."""
-
-    text: str
-    plain: bool
-    source: YamlSource
-    start: tuple[int, int]
-    end: tuple[int, int]
-
-    def place(self, offset: int = 0) -> Place:
-        """Returns where a character of the text stands, as exactly as quoting and folding let it be told."""
-        if offset == 0 and self.text[:1] != "\n":
-            return self._first()
-        line_start = self.text.rfind("\n", 0, offset) + 1
-        line = self.text[line_start:].split("\n", 1)[0]
-        earlier = self.text[:line_start].split("\n").count(line)
-        found = self._find(line, earlier, offset - line_start) or self._find(self._word(offset), 0, 0)
-        return found or self._first()
-
-    def _first(self) -> Place:
-        row, column = self.start
-        line = self.source.lines[row] if row < len(self.source.lines) else ""
-        quoted = not self.plain and line[column : column + 1] in ("'", '"')
-        return self.source.place(row, column + quoted)
-
-    def _word(self, offset: int) -> str:
-        match = re.compile(r"\w+|\S").match(self.text, offset)
-        return match[0] if match else ""
-
-    def _find(self, piece: str, skip: int, shift: int) -> Place | None:
-        """Returns the place `shift` characters into the occurrence of a piece after `skip` others."""
-        if not piece.strip():
-            return None
-        for row in range(self.start[0], min(self.end[0] + 1, len(self.source.lines))):
-            begin = self.start[1] if row == self.start[0] else 0
-            column = self.source.lines[row].find(piece, begin)
-            if column >= 0:
-                if skip == 0:
-                    return self.source.place(row, column + shift)
-                skip -= 1
-        return None
-
-    @property
-    def value(self) -> Json:
-        """The JSON value. Numbers too large for JSON stay text."""
-        if not self.plain:
-            return self.text
-        if self.text in _WORDS:
-            return _WORDS[self.text]
-        if _INTEGER.fullmatch(self.text):
-            return int(self.text)
-        if _FLOAT.fullmatch(self.text) and abs(float(self.text)) != float("inf"):
-            return float(self.text)
-        return self.text
-
-
-@dataclass(frozen=True)
-class Items:
-    """A list."""
-
-    nodes: tuple[Node, ...]
-    at: Place
-
-    def place(self, offset: int = 0) -> Place:
-        """Returns where the list begins."""
-        return self.at
-
-    @property
-    def value(self) -> Json:
-        """The JSON value."""
-        return [node.value for node in self.nodes]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One `key: value`."""
-
-    key: Scalar
-    node: Node
-
-
-@dataclass(frozen=True)
-class Mapping:
-    """Keys and values, in order; no key twice."""
-
-    entries: tuple[Entry, ...]
-    at: Place
-
-    def place(self, offset: int = 0) -> Place:
-        """Returns where the mapping begins."""
-        return self.at
-
-    @property
-    def value(self) -> dict[str, Json]:
-        """The JSON value."""
-        return {entry.key.text: entry.node.value for entry in self.entries}
-
-    def get(self, key: str) -> Entry | None:
-        """Returns the entry of that key, or None."""
-        return next((entry for entry in self.entries if entry.key.text == key), None)
-
-
-Node = Scalar | Items | Mapping
-
-
-def scalars(node: Node) -> Iterator[Scalar]:
-    """Yields every scalar value under a node, in order of appearance; keys are not values."""
-    waiting = [node]
-    while waiting:
-        current = waiting.pop()
-        if isinstance(current, Scalar):
-            yield current
-        elif isinstance(current, Items):
-            waiting.extend(reversed(current.nodes))
-        else:
-            waiting.extend(entry.node for entry in reversed(current.entries))
 
 
 class _Refused(Exception):
@@ -199,11 +46,11 @@ def read_mapping(source: YamlSource, findings: Findings) -> Mapping | None:
     """Returns the mapping that the lines hold, empty for no content; None after noting a problem."""
     if findings.gave_up:
         return None
-    quick = _read_plain(source)
-    if quick is not None:
-        return quick
     try:
         _refuse_brackets(source)
+        quick = read_quickly(source)
+        if quick is not None:
+            return quick
         node = _Builder(source, findings).build()
     except _Refused as refused:
         findings.add(refused.code, source.place(*refused.at), refused.message, refused.hint)
@@ -218,24 +65,11 @@ def read_mapping(source: YamlSource, findings: Findings) -> Mapping | None:
     return node
 
 
-def _read_plain(source: YamlSource) -> Mapping | None:
-    """Reads lines that are all `key: plain words` with different keys; None if any is not."""
-    entries: dict[str, Entry] = {}
-    indent = None
-    for row, line in enumerate(source.lines):
-        match = _PLAIN_LINE.fullmatch(line)
-        if match is None or match[2] in entries or match[1] != (match[1] if indent is None else indent):
-            return None
-        indent = match[1]
-        key = Scalar(match[2], True, source, (row, match.start(2)), (row, match.end(2)))
-        node = Scalar(match[4], True, source, (row, match.start(4)), (row, match.end(4)))
-        entries[key.text] = Entry(key, node)
-    return Mapping(tuple(entries.values()), source.place(0, len(indent or "")))
-
-
 def _refuse_brackets(source: YamlSource) -> None:
     """The scanner looks ahead to the end of a line at quadratic cost per open bracket: refuse it before."""
     for row, line in enumerate(source.lines):
+        if len(line) <= NESTING_LIMIT:
+            continue
         opened = line.count("[") + line.count("{") - line.count("]") - line.count("}")
         if opened > NESTING_LIMIT:
             raise _Refused(Code.NESTING_TOO_DEEP, (row, 0), f"more than {NESTING_LIMIT} levels of nesting")

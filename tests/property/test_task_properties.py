@@ -15,7 +15,8 @@ from taskmark.task.model import TaskDefinition
 from taskmark.task.packing import pack, unpack
 from taskmark.task.slugs import slug
 from taskmark.task.source_text import Findings
-from taskmark.task.yaml_nodes import YamlSource, _Builder, _read_plain
+from taskmark.task.yaml_nodes import YamlSource, _Builder
+from taskmark.task.yaml_quick import read_quickly
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [
@@ -117,7 +118,7 @@ def test_plain_lines_read_quickly_mean_the_same_as_read_by_the_yaml_library(
     mapping: dict[str, str], indent: int
 ) -> None:
     source = YamlSource([f"{' ' * indent}{key}: {value}" for key, value in mapping.items()], 7)
-    assert _read_plain(source) == _Builder(source, Findings("")).build()
+    assert read_quickly(source) == _Builder(source, Findings("")).build()
 
 
 @PACE

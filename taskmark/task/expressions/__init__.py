@@ -23,6 +23,7 @@ from jinja2.exceptions import TemplateError
 from taskmark.errors import InvalidExpression
 from taskmark.task.expressions.grammar import RESULT, Reference, Tree, read
 from taskmark.task.expressions.limits import Scope, Work, check_depth, check_length
+from taskmark.task.expressions.quick import is_prose, read_quickly
 from taskmark.task.expressions.sandbox import ExpressionEnvironment, UnknownName, did_you_mean_key
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Reference",
     "Work",
+    "can_be_read",
     "check",
     "evaluate",
     "references",
@@ -109,18 +111,27 @@ def render_value(value: Json, names: Mapping[str, Json], work: Work | None = Non
 
 def check(source: str, *, template: bool = False) -> None:
     """Raises `InvalidExpression` if an expression or a template cannot be read."""
-    _program(source, template)
+    references(source, template=template)
+
+
+def can_be_read(source: str) -> bool:
+    """Whether a text is an expression."""
+    if is_prose(source):
+        return False
+    try:
+        references(source)
+    except InvalidExpression:
+        return False
+    return True
 
 
 def references(source: str, *, template: bool = False) -> tuple[Reference, ...]:
     """Returns what a source reads, in the order of the text: the longest chains of constant keys that
     begin at a free name. Raises `InvalidExpression` if it cannot be read."""
-    program = _program(source, template)
-    return () if program is None else program.tree.references
-
-
-def _program(source: str, template: bool) -> Program | None:
-    return None if template and _is_literal(source) else _compiled(source, template)
+    if template and _is_literal(source):
+        return ()
+    found = read_quickly(source, template=template)
+    return _compiled(source, template).tree.references if found is None else found
 
 
 def _is_literal(text: str) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from taskmark.task.source_text import Located, Place, Text
 from taskmark.task.yaml_nodes import Scalar
 
 
-@dataclass(frozen=True)
-class Expression:
+class Expression(NamedTuple):
     """An expression or template somewhere in the file."""
 
     source: str

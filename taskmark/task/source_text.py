@@ -34,8 +34,7 @@ class _Mark(NamedTuple):
     place: Place
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(NamedTuple):
     """A piece of prose, perhaps joined from several lines."""
 
     value: str

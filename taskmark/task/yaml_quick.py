@@ -16,19 +16,16 @@ import re
 from taskmark.task.yaml_tree import Entry, Items, Mapping, Node, Scalar, YamlSource
 
 _DEEPEST = 8
-_LETTERS = "\xa1-\u2027\u202a-\ud7ff"
-"""Characters outside of ASCII that are neither blank, nor line end, nor control character."""
 
+# All of this is for printable characters, so it has to exclude those that mean something, not all odd ones.
 _KEY = r"[A-Za-z_][A-Za-z0-9_-]*"
 """Of any length: the library refuses one above 1,024 characters as no YAML, and `unknown-key` says more."""
-_FIRST = rf"-{{0,2}}[A-Za-z0-9_/.{_LETTERS}]"
-# What may go on within words differs: between brackets a comma or another bracket ends them.
-_IN_FLOW = rf"[A-Za-z0-9_/.=+*$%@&()<>|;!^~'\"\\{_LETTERS}-]"
-_IN_LINE = rf"[A-Za-z0-9_/.=+*$%@&()<>|;!^~'\"\\{_LETTERS},?\[\]{{}}-]"
-_WORDS_IN_FLOW = rf"{_FIRST}{_IN_FLOW}*(?: +{_IN_FLOW}+)*"
-_WORDS_IN_LINE = rf"{_FIRST}{_IN_LINE}*(?:(?: +|:){_IN_LINE}+)*"
-_QUOTED = rf"\"(?P<double>[ !#-\[\]-~{_LETTERS}]*)\"|'(?P<single>[ -&(-~{_LETTERS}]*)'"
-_VALUE = rf"(?:(?P<words>{_WORDS_IN_LINE})|{_QUOTED}|(?P<flow>[\[{{].*)) *"
+_FIRST = r"-{0,2}[^\x00-\x2d:-@\[-^`{-\x7f]"
+"""An ASCII letter or digit, `_`, `.`, `/`, or anything that is not ASCII."""
+_WORDS = rf"{_FIRST}[^ :#]*(?:(?: +|:)[^ :#]+)*"
+_WORDS_IN_FLOW = rf"{_FIRST}[^ :#,?\[\]{{}}]*(?: +[^ :#,?\[\]{{}}]+)*"
+_QUOTED = r"\"(?P<double>[^\"\\]*)\"|'(?P<single>[^']*)'"
+_VALUE = rf"(?:(?P<words>{_WORDS})|{_QUOTED}|(?P<flow>[\[{{].*)) *"
 
 _ENTRY = re.compile(rf"( *)({_KEY}):(?: +{_VALUE}| *)")
 _ITEM = re.compile(rf"( *)- +{_VALUE}")
@@ -43,6 +40,8 @@ class _Unsure(Exception):
 
 def read_quickly(source: YamlSource) -> Mapping | None:
     """Returns the mapping that the lines hold, or None if only the YAML library can tell."""
+    if not all(map(str.isprintable, source.lines)):
+        return None
     try:
         return _Lines(source).read()
     except _Unsure:

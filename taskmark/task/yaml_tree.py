@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from taskmark.task.model import Json
 from taskmark.task.source_text import Place
@@ -42,8 +43,7 @@ class YamlSource:
         return Place(self.first_line + row, column + 1)
 
 
-@dataclass(frozen=True)
-class Scalar:
+class Scalar(NamedTuple):
     """A text, number, boolean or nothing."""
 
     text: str
@@ -116,8 +116,7 @@ class Items:
         return [node.value for node in self.nodes]
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One `key: value`."""
 
     key: Scalar

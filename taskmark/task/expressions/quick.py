@@ -11,7 +11,6 @@ two against each other.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from taskmark.task.expressions.filters import FILTERS, METHODS
 from taskmark.task.expressions.grammar import Reference
@@ -25,30 +24,40 @@ _TEXT = r"(?:'[^'\\{}\r\n]*'|\"[^\"\\{}\r\n]*\")"
 _WHOLE = r"(?:0|[1-9][0-9]{0,14})"
 _NUMBER = rf"{_WHOLE}(?:\.[0-9]{{1,15}})?(?![\w.])"
 _KEY = r"[A-Za-z][A-Za-z0-9_]*(?![\w(])"
-_CALL = rf"(?:{'|'.join(sorted(METHODS))})\({_TEXT}?\)"
+_CALL = rf"[a-z]+\({_TEXT}?\)"
 _LINKS = rf"(?:\.{_CALL}|\.{_KEY}|\[(?:{_WHOLE}|{_TEXT})\]){{0,8}}(?![\w.\[(])"
 _CHAIN = rf"(?!{_RESERVED}){_KEY}{_LINKS}"
-_FILTER = rf" *\| *(?:{'|'.join(name for name in sorted(FILTERS) if name[0] != ' ')})\b(?! *\()"
+_FILTER = r" *\| *[a-z]+\b(?! *\()"
 _OPERAND = rf"(?:{_TEXT}|{_NUMBER}|{_CONSTANT}|{_CHAIN})(?:{_FILTER}){{0,3}}"
 _JOIN = r"(?: +(?:and|or) +(?:not +)?| +in +| *(?:==|!=|<=|>=|<|>|\+|-|\*(?!\*)|/(?!/)) *)"
 _SOURCE = rf" *(?:not +)?{_OPERAND}(?:{_JOIN}{_OPERAND}){{0,8}}"
 
 _BEGINNING = re.compile(_SOURCE)
-_EXPRESSION = re.compile(rf"{_SOURCE} *")
-_BRACES = re.compile(rf"\{{\{{{_SOURCE} *\}}\}}")
+_END = re.compile(r" *\Z")
+_CLOSING = re.compile(r" *\}\}")
 _PROSE = re.compile(r"(?:[^{\r]|\{(?![{%#]))*+")
-_PART = re.compile(rf"{_TEXT}|{_NUMBER}|\| *{_KEY}|(?P<chain>{_CHAIN})|{_KEY}")
-_LINK = re.compile(rf"\.(?:{_CALL}|({_KEY}))|\[(?:({_WHOLE})|'([^']*)'|\"([^\"]*)\")\]|{_KEY}")
+_PART = re.compile(rf"{_TEXT}|{_NUMBER}|\| *(?P<filter>[a-z]+)|(?P<chain>{_CHAIN})|{_KEY}")
+_LINK = re.compile(rf"\.([a-z]+)\({_TEXT}?\)|\.({_KEY})|\[(?:({_WHOLE})|'([^']*)'|\"([^\"]*)\")\]")
 _WORD_BEHIND = re.compile(r" +(?!(?:and|or|not|in|is|if|else)\b)[A-Za-z0-9_]")
+
+
+class _Unsure(Exception):
+    """This is for the grammar."""
 
 
 def read_quickly(source: str, *, template: bool) -> tuple[Reference, ...] | None:
     """Returns what a source refers to if it can surely be read, or None if only the grammar can tell."""
     if len(source) > _LONGEST:
         return None
-    if template:
-        return _read_template(source)
-    return tuple(_references(source, 0, len(source))) if _EXPRESSION.fullmatch(source) else None
+    found: list[Reference] = []
+    try:
+        if template:
+            _read_template(source, found)
+        else:
+            _read(source, 0, _END, found)
+    except _Unsure:
+        return None
+    return tuple(found)
 
 
 def is_prose(source: str) -> bool:
@@ -57,34 +66,42 @@ def is_prose(source: str) -> bool:
     return match is not None and _WORD_BEHIND.match(source, match.end()) is not None
 
 
-def _read_template(source: str) -> tuple[Reference, ...] | None:
-    found: list[Reference] = []
+def _read_template(source: str, found: list[Reference]) -> None:
     position = 0
     while match := _PROSE.match(source, position):
         position = match.end()
         if position == len(source):
-            break
-        braces = _BRACES.match(source, position)
-        if braces is None:
-            return None
-        found.extend(_references(source, position, braces.end()))
-        position = braces.end()
-    return tuple(found)
+            return
+        if not source.startswith("{{", position):
+            raise _Unsure
+        position = _read(source, position + 2, _CLOSING, found)
 
 
-def _references(source: str, start: int, stop: int) -> Iterator[Reference]:
-    for part in _PART.finditer(source, start, stop):
-        if part["chain"]:
-            yield Reference(_path(part["chain"]), part.start())
+def _read(source: str, start: int, end: re.Pattern[str], found: list[Reference]) -> int:
+    """Adds what the expression from `start` up to `end` refers to; returns where the end is passed."""
+    match = _BEGINNING.match(source, start)
+    behind = end.match(source, match.end()) if match else None
+    if match is None or behind is None:
+        raise _Unsure
+    for part in _PART.finditer(source, start, match.end()):
+        if part.lastgroup == "chain":
+            found.append(Reference(_path(part["chain"]), part.start()))
+        elif part.lastgroup == "filter" and part["filter"] not in FILTERS:
+            raise _Unsure
+    return behind.end()
 
 
 def _path(chain: str) -> tuple[str, ...]:
     """Returns the keys of a chain up to the first method that is called."""
-    root, *links = _LINK.finditer(chain)
-    path = [root[0]]
+    if "(" not in chain and "[" not in chain:
+        return tuple(chain.split("."))
+    links = list(_LINK.finditer(chain))
+    path = [chain[: links[0].start()]]
+    called = False
     for link in links:
-        key = next((group for group in link.groups() if group is not None), None)
-        if key is None:
-            break
-        path.append(key)
+        if link[1] is not None and link[1] not in METHODS:
+            raise _Unsure
+        called = called or link[1] is not None
+        if not called:
+            path.append(next(group for group in link.groups() if group is not None))
     return tuple(path)

@@ -7,7 +7,7 @@ SET_UP = @command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not ins
 	$(PYTHON) bootstrap.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt soak set-up clean
+.PHONY: help demo test lint fmt soak bench set-up clean
 
 help: ## Lists these commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ fmt: ## Formats the code and repairs what can be repaired.
 soak: ## Runs the tests in their full sizes; hours.
 	$(SET_UP) dev
 	@$(BIN)/python -m pytest -m soak --timeout=0
+
+bench: ## Measures what benchmarks/README.md describes; minutes.
+	$(SET_UP) dev
+	@$(BIN)/python benchmarks/lint.py
 
 set-up: ## Only makes .venv and gets the Temporal server.
 	$(SET_UP) dev

@@ -6,11 +6,14 @@ import re
 import unicodedata
 
 _AGENT_ID = re.compile(r"\w[\w-]*(?:\.[\w-]+)*")
+_SLUG = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
 LONGEST_ID = 128
 
 
 def slug(name: str) -> str:
     """Returns the slug of a name: `First Look` becomes `first_look`. Empty if nothing in it can be kept."""
+    if _SLUG.fullmatch(name):
+        return name
     text = unicodedata.normalize("NFKC", name).lower()
     kept = "".join(char if _continues_identifier(char) else " " for char in text)
     return re.sub(r"_+", "_", "_".join(kept.split())).strip("_")

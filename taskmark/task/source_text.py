@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from taskmark.task.codes import WARNINGS, Code
@@ -34,6 +35,9 @@ class _Mark(NamedTuple):
     place: Place
 
 
+_offset = attrgetter("offset")
+
+
 class Text(NamedTuple):
     """A piece of prose, perhaps joined from several lines."""
 
@@ -47,7 +51,7 @@ class Text(NamedTuple):
 
     def place(self, offset: int = 0) -> Place:
         """Returns where the character at that offset stands in the file."""
-        index = bisect_right(self.marks, offset, key=lambda mark: mark.offset) - 1
+        index = bisect_right(self.marks, offset, key=_offset) - 1 if len(self.marks) > 1 else 0
         mark = self.marks[max(index, 0)]
         return Place(mark.place.line, mark.place.column + offset - mark.offset)
 
@@ -56,8 +60,11 @@ class Text(NamedTuple):
         stop = len(self.value) if stop is None else stop
         piece = self.value[start:stop]
         start += len(piece) - len(piece.lstrip())
+        first = _Mark(0, self.place(start))
+        if len(self.marks) == 1:
+            return Text(piece.strip(), (first,))
         later = tuple(_Mark(m.offset - start, m.place) for m in self.marks if start < m.offset < stop)
-        return Text(piece.strip(), (_Mark(0, self.place(start)), *later))
+        return Text(piece.strip(), (first, *later))
 
     def joined(self, glue: str, other: Text) -> Text:
         """Returns this text, the glue and the other text as one."""

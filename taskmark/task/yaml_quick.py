@@ -30,8 +30,10 @@ _VALUE = rf"(?:(?P<words>{_WORDS})|{_QUOTED}|(?P<flow>[\[{{].*)) *"
 _ENTRY = re.compile(rf"( *)({_KEY}):(?: +{_VALUE}| *)")
 _ITEM = re.compile(rf"( *)- +{_VALUE}")
 _FLOW_KEY = re.compile(r"([A-Za-z_][A-Za-z0-9_-]{0,99}): +")
-_FLOW_SCALAR = re.compile(rf"(?P<words>{_WORDS_IN_FLOW})|{_QUOTED}")
-_BLANKS = re.compile(" *")
+_FLOW_SCALAR = re.compile(rf"(?:(?P<words>{_WORDS_IN_FLOW})|{_QUOTED}) *")
+_OPENED_LIST, _CLOSED_LIST, _OPENED_MAPPING, _CLOSED_MAPPING, _COMMA = (
+    re.compile(rf"\{mark} *") for mark in "[]{},"
+)
 
 
 class _Unsure(Exception):
@@ -131,9 +133,7 @@ class _Lines:
         return _scalar(self._source, self._row, match, group, plain=plain)
 
 
-def _scalar(
-    source: YamlSource, row: int, match: re.Match[str], group: int | str, *, plain: bool
-) -> Scalar:
+def _scalar(source: YamlSource, row: int, match: re.Match[str], group: int | str, *, plain: bool) -> Scalar:
     quote = not plain
     start, end = match.span(group)
     return Scalar(match[group], plain, source, (row, start - quote), (row, end + quote))
@@ -152,38 +152,47 @@ class _Flow:
         """Returns the node that begins at a column and ends the line."""
         self._column = column
         node = self._node(0)
-        if self._line[self._column :].strip(" "):
+        if self._column < len(self._line):
             raise _Unsure
         return node
 
     def _node(self, depth: int) -> Node:
-        opening = self._line[self._column : self._column + 1]
-        if opening in ("[", "{") and depth < _DEEPEST:
-            at = self._source.place(self._row, self._column)
-            self._skip(1)
-            return Items(self._nodes(depth), at) if opening == "[" else Mapping(self._entries(depth), at)
+        """Returns the node that begins here; passes it and the blanks behind it."""
         match = _FLOW_SCALAR.match(self._line, self._column)
-        if match is None or match.lastgroup is None:
+        if match is not None:
+            group = match.lastgroup
+            assert group is not None
+            self._column = match.end()
+            return _scalar(self._source, self._row, match, group, plain=group == "words")
+        if depth > _DEEPEST:
             raise _Unsure
-        self._column = match.end()
-        return _scalar(self._source, self._row, match, match.lastgroup, plain=match.lastgroup == "words")
+        at = self._source.place(self._row, self._column)
+        if self._passes(_OPENED_LIST):
+            return Items(self._nodes(depth), at)
+        if self._passes(_OPENED_MAPPING):
+            return Mapping(self._entries(depth), at)
+        raise _Unsure
 
-    def _skip(self, characters: int) -> str:
-        """Goes on over some characters and blanks; returns the character that stands there then."""
-        match = _BLANKS.match(self._line, self._column + characters)
-        assert match is not None
-        self._column = match.end()
-        return self._line[self._column : self._column + 1]
+    def _passes(self, mark: re.Pattern[str]) -> bool:
+        """Whether a mark stands here; passes it and the blanks behind it."""
+        match = mark.match(self._line, self._column)
+        if match is not None:
+            self._column = match.end()
+        return match is not None
 
     def _nodes(self, depth: int) -> tuple[Node, ...]:
         nodes: list[Node] = []
-        while not self._closed("]", first=not nodes):
+        while not self._passes(_CLOSED_LIST):
+            if nodes and not self._passes(_COMMA):
+                raise _Unsure
             nodes.append(self._node(depth + 1))
         return tuple(nodes)
 
     def _entries(self, depth: int) -> tuple[Entry, ...]:
         entries: dict[str, Entry] = {}
-        while not self._closed("}", first=not entries):
+        while not self._passes(_CLOSED_MAPPING):
+            if entries and not self._passes(_COMMA):
+                raise _Unsure
             match = _FLOW_KEY.match(self._line, self._column)
             if match is None or match[1] in entries:
                 raise _Unsure
@@ -191,15 +200,3 @@ class _Flow:
             self._column = match.end()
             entries[key.text] = Entry(key, self._node(depth + 1))
         return tuple(entries.values())
-
-    def _closed(self, bracket: str, *, first: bool) -> bool:
-        """Whether the closing bracket stands here, which is passed then; else passes the comma."""
-        found = self._skip(0)
-        if found == bracket:
-            self._column += 1
-            return True
-        if not first:
-            if found != ",":
-                raise _Unsure
-            self._skip(1)
-        return False

@@ -1,7 +1,7 @@
 """The expressions that nearly every step has, read at a small part of what Jinja's parser takes.
 
-    inputs.limit > 3 and not steps.count.output.ok         {{ inputs.file }} has {{ phases.a.outputs.n }} lines
-    steps.count.output.stdout.split()[0] | int             inputs.names | length == 2
+    inputs.limit > 3 and not steps.count.output.ok       {{ inputs.file }} has {{ phases.a.outputs.n }} lines
+    steps.count.output.stdout.split()[0] | int           inputs.names | length == 2
 
 To check a task only two things are asked of an expression: whether it can be read, and what it refers
 to. What is matched here can be read in one way only; anything else is left to `grammar`. A test holds the

@@ -81,6 +81,7 @@ _COMMANDS = (
         ("graph tasks/example.md", "graph example -o graph.svg", f"graph {EXECUTION} --format mermaid"),
     ),
     (WRITE, "test", testing.run_tests, ("test tasks/example.md", "test tasks -k empty -o json")),
+    (WRITE, "schema", files.schema, ("schema > task.schema.json",)),
     (WRITE, "tools", upkeep.tools, ("tools", "tools -o json")),
     (OPERATE, "dev", services.dev, ("dev",)),
     (OPERATE, "worker", services.worker, ("worker --workers 4",)),

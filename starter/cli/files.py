@@ -1,4 +1,4 @@
-"""`lint`: every problem of task files, before anything runs."""
+"""`lint`: every problem of task files, before anything runs; `schema`: the same for editors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from starter.cli.exits import Exit
-from starter.cli.formats import Format, FormatOption, write_rows
+from starter.cli.formats import Format, FormatOption, write_json, write_rows
 from starter.cli.terminal import say, stdout
 
 if TYPE_CHECKING:
@@ -36,6 +36,13 @@ def lint(
     errors = sum(diagnostic.severity == "error" for diagnostic in found)
     say(_summary(len(paths), errors, len(found) - errors))
     return Exit.USAGE if errors else Exit.OK
+
+
+def schema() -> None:
+    """Print the JSON Schema of a task's YAML, for editors."""
+    from taskmark.task.schema import task_schema
+
+    write_json(task_schema())
 
 
 def _paths(wiring: Wiring, word: str) -> list[Path]:

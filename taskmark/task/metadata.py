@@ -72,13 +72,13 @@ def _json_list(node: Node, findings: Findings) -> tuple[Any, ...] | None:
 
 
 _REQUIREMENT: values.Fields = {
-    "type": ("type", values.one_of(_input_type, "an input type")),
+    "type": ("type", values.one_of(_input_type, "an input type", {"enum": list(_TYPES)})),
     "description": ("description", values.text),
     "optional": ("optional", values.boolean),
     "default": ("default", values.anything),
     "min": ("min", values.number),
     "max": ("max", values.number),
-    "values": ("values", _json_list),
+    "values": ("values", values.shaped(_json_list, {"type": "array", "minItems": 1})),
 }
 
 
@@ -152,13 +152,23 @@ def _requirements(node: Node, findings: Findings) -> tuple[Requirement, ...] | N
     return tuple(requirement for requirement in read if requirement is not None)
 
 
-_FIELDS: values.Fields = {
+_INPUT: values.Shape = {
+    "anyOf": [
+        {"enum": [name for name in _TYPES if name != "enum"]},
+        {**values.shape_of_fields(_REQUIREMENT), "required": ["type"]},
+    ]
+}
+
+METADATA_FIELDS: values.Fields = {
     "name": ("name", values.text),
     "description": ("description", values.text),
     "version": ("version", values.text),
     "maxExecutionTime": ("max_execution_time", values.duration()),
     "retry": ("retry", options.retry),
-    "requirements": ("requirements", _requirements),
+    "requirements": (
+        "requirements",
+        values.shaped(_requirements, {"type": "object", "additionalProperties": _INPUT}),
+    ),
     "agents": ("default_agents", values.texts),
     "maxConcurrentPhases": ("max_concurrent_phases", values.whole(1)),
     "maxConcurrentSteps": ("max_concurrent_steps", values.whole(1)),
@@ -180,7 +190,7 @@ def read_metadata(source: YamlSource | None, findings: Findings) -> Metadata:
     mapping = read_mapping(source, findings)
     if mapping is None:
         return Metadata(readable=False, inputs_known=False)
-    metadata = Metadata(values.read_fields(mapping, _FIELDS, findings))
+    metadata = Metadata(values.read_fields(mapping, METADATA_FIELDS, findings))
     metadata.places = {entry.key.text: entry.node.place() for entry in mapping.entries}
     metadata.inputs_known = len(findings.diagnostics) == before or _all_inputs_read(mapping, metadata)
     agents = mapping.get("agents")
@@ -194,5 +204,5 @@ def _all_inputs_read(mapping: Mapping, metadata: Metadata) -> bool:
     read = metadata.fields.get("requirements", ())
     if entry is None:
         # A key such as `requirement:` may have meant them.
-        return set(mapping.value) <= set(_FIELDS)
+        return set(mapping.value) <= set(METADATA_FIELDS)
     return isinstance(entry.node, Mapping) and len(read) == len(entry.node.entries)

@@ -63,8 +63,8 @@ paused_timeout = values.record(
 )
 schedule = values.record(
     {
-        "cron": ("cron", values.one_of(_cron, "a cron expression")),
-        "timezone": ("timezone", values.one_of(_timezone, "a time zone")),
+        "cron": ("cron", values.one_of(_cron, "a cron expression", {"type": "string"})),
+        "timezone": ("timezone", values.one_of(_timezone, "a time zone", {"type": "string"})),
         "overlap": (
             "overlap",
             values.choice("skip", "bufferOne", "bufferAll", "cancelOther", "terminateOther", "allowAll"),

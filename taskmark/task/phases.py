@@ -13,7 +13,7 @@ from taskmark.task.hints import nearly
 from taskmark.task.outline import Item, PhaseOutline, phase_label
 from taskmark.task.slugs import is_agent_id, slug
 from taskmark.task.source_text import Findings, Text, shown
-from taskmark.task.steps import SEPARATOR, as_expression, read_for_each, read_step
+from taskmark.task.steps import EXPRESSION, FOR_EACH, SEPARATOR, as_expression, read_for_each, read_step
 from taskmark.task.yaml_nodes import Entry, Items, Mapping, Node, Scalar, YamlSource, read_mapping
 
 _OPTION = re.compile(r" {0,3}([A-Za-z][\w-]*):(?:\s+(\S.*)?)?$")
@@ -29,7 +29,17 @@ _FIELDS: values.Fields = {
     "onFailure": ("on_failure", values.choice("fail", "continue", "pause")),
     "checkpoint": ("checkpoint", values.text),
 }
-PHASE_KEYS = frozenset(_FIELDS) | {"dependsOn", "if", "forEach"}
+_SPECIAL: dict[str, values.Shape] = {
+    "dependsOn": values.shape_of(values.texts),
+    "if": EXPRESSION,
+    "forEach": FOR_EACH,
+}
+PHASE_KEYS = frozenset(_FIELDS) | frozenset(_SPECIAL)
+
+
+def phase_shape() -> values.Shape:
+    """Returns the JSON Schema of the options of a phase."""
+    return values.shape_of_fields(_FIELDS, _SPECIAL)
 
 
 def read_phase(outline: PhaseOutline, kinds: frozenset[str], findings: Findings) -> PhaseDraft:

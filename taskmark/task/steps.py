@@ -403,12 +403,30 @@ class _Options:
         self._findings.add(Code.INVALID_VALUE, place, message, hint)
 
 
-STEP_KEYS = frozenset(_PLAIN_FIELDS) | {
-    "with",
-    "if",
-    "forEach",
-    "retry",
-    "fallback",
-    "idempotencyKey",
-    "schema",
+EXPRESSION: values.Shape = {**values.TEXT, "description": "An expression, such as `inputs.limit > 0`."}
+FOR_EACH: values.Shape = {"anyOf": [EXPRESSION, {"type": "array"}]}
+_FALLBACKS: tuple[dict[str, values.Shape], ...] = (
+    {"tool": values.TEXT, "with": values.MAPPING},
+    {"agent": values.TEXT, "with": values.MAPPING},
+    {"value": {}},
+)
+_SPECIAL: dict[str, values.Shape] = {
+    "with": values.MAPPING,
+    "if": EXPRESSION,
+    "forEach": FOR_EACH,
+    "retry": values.shape_of(options.retry),
+    "fallback": {
+        "anyOf": [
+            values.TEXT,
+            *({**values.shape_of_fields({}, way), "required": [next(iter(way))]} for way in _FALLBACKS),
+        ]
+    },
+    "idempotencyKey": values.TEXT,
+    "schema": values.MAPPING,
 }
+STEP_KEYS = frozenset(_PLAIN_FIELDS) | frozenset(_SPECIAL)
+
+
+def step_shape() -> values.Shape:
+    """Returns the JSON Schema of the mapping under a step."""
+    return values.shape_of_fields(_PLAIN_FIELDS, _SPECIAL)

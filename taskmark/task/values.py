@@ -19,8 +19,30 @@ Reader = Callable[[Node, Findings], Any]
 Fields = MappingType[str, tuple[str, Reader]]
 """Key in the file → field of the model, and how to read it."""
 
+Shape = MappingType[str, Any]
+"""The JSON Schema of what a reader reads, for editors."""
+
+_SHAPES: dict[Reader, Shape] = {}
+
 _KINDS = {Scalar: "one value", Items: "a list", Mapping: "a mapping"}
 _PLACEHOLDER = re.compile(r"<[^<>]*>|\[[^\]]*\]|\.\.\.|…|\?+")
+
+
+def shaped(reader: Reader, shape: Shape) -> Reader:
+    """Returns the reader, and remembers what it reads."""
+    _SHAPES[reader] = shape
+    return reader
+
+
+def shape_of(reader: Reader) -> Shape:
+    """Returns the JSON Schema of what a reader reads. Raises `KeyError` if nobody has said it."""
+    return _SHAPES[reader]
+
+
+def shape_of_fields(fields: Fields, others: MappingType[str, Shape] | None = None) -> Shape:
+    """Returns the JSON Schema of a mapping with these keys and others of a given shape, and no more."""
+    properties = {key: shape_of(reader) for key, (_, reader) in fields.items()} | dict(others or {})
+    return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 def read_fields(mapping: Mapping, fields: Fields, findings: Findings) -> dict[str, Any]:
@@ -53,7 +75,7 @@ def is_missing(entry: Entry, findings: Findings) -> bool:
     return True
 
 
-def one_of(reader: Callable[[Scalar, Findings], Any], what: str) -> Reader:
+def one_of(reader: Callable[[Scalar, Findings], Any], what: str, shape: Shape) -> Reader:
     """Returns a reader that wants a single value, not a list or mapping."""
 
     def read(node: Node, findings: Findings) -> Any:
@@ -64,7 +86,7 @@ def one_of(reader: Callable[[Scalar, Findings], Any], what: str) -> Reader:
         findings.add(Code.WRONG_TYPE, node.place(), message, hint)
         return None
 
-    return read
+    return shaped(read, shape)
 
 
 def _text(node: Scalar, findings: Findings) -> str | None:
@@ -109,7 +131,7 @@ def choice(*choices: str) -> Reader:
             findings.add(Code.INVALID_VALUE, node.place(), message, findings.guess(node.text, choices))
         return None
 
-    return one_of(read, f"one of {', '.join(choices)}")
+    return one_of(read, f"one of {', '.join(choices)}", {"enum": list(choices)})
 
 
 def duration(*, positive: bool = True) -> Reader:
@@ -134,7 +156,7 @@ def duration(*, positive: bool = True) -> Reader:
             return None
         return seconds
 
-    return one_of(read, "a duration")
+    return one_of(read, "a duration", DURATION)
 
 
 def whole(least: int) -> Reader:
@@ -150,7 +172,7 @@ def whole(least: int) -> Reader:
         findings.add(Code.INVALID_NUMBER, node.place(), message)
         return None
 
-    return one_of(read, "a whole number")
+    return one_of(read, "a whole number", {"type": "integer", "minimum": least})
 
 
 def _number(node: Scalar, findings: Findings) -> float | None:
@@ -166,10 +188,15 @@ def _milliseconds(node: Node, findings: Findings) -> int | None:
     return None if seconds is None else round(seconds * 1000)
 
 
-text = one_of(_text, "a text")
-boolean = one_of(_boolean, "true or false")
-number = one_of(_number, "a number")
-milliseconds: Reader = _milliseconds
+TEXT: Shape = {"type": ["string", "number", "boolean"]}
+"""A number or a boolean is read as the text that stands there: `version: 1.0`."""
+DURATION: Shape = {"type": ["string", "integer"], "description": f"A duration {EXAMPLES}."}
+MAPPING: Shape = {"type": "object"}
+
+text = one_of(_text, "a text", TEXT)
+boolean = one_of(_boolean, "true or false", {"type": "boolean"})
+number = one_of(_number, "a number", {"type": "number"})
+milliseconds = shaped(_milliseconds, DURATION)
 
 
 def text_nodes(node: Node, findings: Findings) -> list[Scalar]:
@@ -181,6 +208,9 @@ def text_nodes(node: Node, findings: Findings) -> list[Scalar]:
 def texts(node: Node, findings: Findings) -> tuple[str, ...]:
     """Reads a list of texts; a single text counts as a list of one."""
     return tuple(item.text.strip() for item in text_nodes(node, findings))
+
+
+shaped(texts, {"anyOf": [TEXT, {"type": "array", "items": TEXT}]})
 
 
 def mapping(node: Node, findings: Findings) -> Mapping | None:
@@ -197,6 +227,9 @@ def anything(node: Node, findings: Findings) -> Json:  # noqa: ARG001 - one sign
     return node.value
 
 
+shaped(anything, {})
+
+
 def record(fields: Fields, build: Callable[..., Any], required: tuple[str, ...] = ()) -> Reader:
     """Returns a reader of a mapping with fixed keys, built into a model."""
 
@@ -211,4 +244,4 @@ def record(fields: Fields, build: Callable[..., Any], required: tuple[str, ...] 
                 findings.add(Code.MISSING_VALUE, found.place(), f"`{key}` is missing here")
         return build(**values) if len(findings.diagnostics) == before else None
 
-    return read
+    return shaped(read, {**shape_of_fields(fields), **({"required": list(required)} if required else {})})

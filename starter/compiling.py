@@ -7,8 +7,8 @@ from pathlib import Path
 
 from taskmark.contracts import INLINE_LIMIT, Compiled, Limits, StartTask
 from taskmark.errors import InvalidTask
-from taskmark.task import check_inputs, parse_file, parse_text
-from taskmark.task.catalog import Catalog
+from taskmark.task import check_inputs
+from taskmark.task.definitions import Definitions
 from taskmark.task.diagnostics import Diagnostic
 from taskmark.task.hints import did_you_mean
 from taskmark.task.model import Json, TaskDefinition
@@ -19,10 +19,10 @@ class Compiler:
     """Compiles tasks with what this process knows of tools, agents and folders."""
 
     def __init__(
-        self, catalog: Catalog, limits: Limits, *, root: Path, tasks_dir: Path, confined: bool = True
+        self, definitions: Definitions, limits: Limits, *, root: Path, tasks_dir: Path, confined: bool = True
     ) -> None:
         """Only a person at this machine, who may read its files anyway, is not `confined` to the root."""
-        self._catalog = catalog
+        self._definitions = definitions
         self.limits = limits
         self._root = root
         self._tasks_dir = tasks_dir
@@ -40,8 +40,8 @@ class Compiler:
         if request.definition is not None:
             return request.definition
         if request.source is not None:
-            return parse_text(request.source, file="<source>", catalog=self._catalog)
-        return parse_file(self.find(request.task or ""), catalog=self._catalog)
+            return self._definitions.parse_text(request.source, file="<source>")
+        return self._definitions.parse_file(self.find(request.task or ""))
 
     def find(self, task: str) -> Path:
         """Returns the file of a task given by id or path. Raises `InvalidTask` if there is none.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from taskmark.store.reading import History
     from taskmark.store.spool import SpoolRecorder
     from taskmark.task.catalog import Catalog
+    from taskmark.task.definitions import Definitions
 
 POLLERS = 20
 """Of each kind; fewer make single tasks stall behind busy ones."""
@@ -61,12 +62,19 @@ class Wiring:
             aggregates=frozenset(registry.aggregates),
         )
 
+    @cached_property
+    def definitions(self) -> Definitions:
+        """What parses task files, and remembers those that did not change."""
+        from taskmark.task.definitions import Definitions
+
+        return Definitions(self.catalog)
+
     def compiler(self, *, confined: bool = True) -> Compiler:
         """Returns what turns a task's name or text into a definition."""
         settings = self.settings
         limits = settings.limits().model_copy(update={"tool_timeouts": self._tool_timeouts()})
         return Compiler(
-            self.catalog, limits, root=settings.root, tasks_dir=settings.tasks_dir, confined=confined
+            self.definitions, limits, root=settings.root, tasks_dir=settings.tasks_dir, confined=confined
         )
 
     def _tool_timeouts(self) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from taskmark.task.model import Agent
 from taskmark.task.slugs import is_agent_id
 from taskmark.task.source_text import Findings, Place
 from taskmark.task.yaml_nodes import Items, Mapping, Node, Scalar, YamlSource, read_mapping
+
+_SHORT = 32 * 1024
+_REMEMBERED = 128
+"""Agents remembered by their text, if it is short: many tasks name the same few, again and again."""
 
 _LOOSE_LINE = re.compile(r"([A-Za-z][\w-]*):[ \t]+(.+)")
 
@@ -36,10 +41,21 @@ def load_agent(folder: Path, id: str) -> Agent | None:
         return None
     findings = Findings(str(folder / f"{id}.md"))
     text = read_source(path, findings)
-    agent = None if text is None else parse_agent(text, id, findings)
-    if agent is None or findings.has_errors:
+    if text is None:
+        raise InvalidTask(findings.diagnostics)
+    read = _known_agent if len(text) <= _SHORT else _agent
+    return read(text, id, findings.file)
+
+
+def _agent(text: str, id: str, file: str) -> Agent:
+    findings = Findings(file)
+    agent = parse_agent(text, id, findings)
+    if findings.has_errors:
         raise InvalidTask(findings.diagnostics)
     return agent
+
+
+_known_agent = lru_cache(maxsize=_REMEMBERED)(_agent)
 
 
 def parse_agent(text: str, id: str, findings: Findings) -> Agent:

@@ -16,6 +16,10 @@ from taskmark.task.source_text import Findings, shown
 
 ROOTS = ("inputs", "phases", "steps", "execution", "project")
 PER_ITEM = ("item", "index")
+WHOLE_READS = 200_000
+"""How much all expressions together may read without naming it, as `steps[inputs.name]` does: every such
+one stands for everything that it might read, and a definition holds it all."""
+
 _PHASE_PARTS = ("outputs", "status")
 _STEP_PARTS = ("output", "status")
 _PLACE_IN_TEXT = re.compile(r" \(at character \d+\)$")
@@ -84,6 +88,8 @@ class Names:
             and not self.graph.cycles
             and all(phase.dependencies_known for phase in phases)
         )
+        self._candidates: dict[str, list[str]] = {}
+        self._room = WHOLE_READS
         self._steps_known = all(step.readable for phase in phases for step in phase.steps)
 
     # --- reading an expression --------------------------------------------------------------------
@@ -96,8 +102,8 @@ class Names:
             if reference.path[0] in absorbed:
                 continue
             problem = self.problem(reference, scope, per_item=expression.per_item, findings=findings)
+            problem = problem or self._add(reference, scope, reads)
             if problem is None:
-                self._add(reference, scope, reads)
                 continue
             absorbed = problem.absorbs or absorbed
             offset = _offset_of(reference, problem.part, expression.source)
@@ -114,25 +120,47 @@ class Names:
             findings.add(Code.INVALID_EXPRESSION, expression.place(error.offset or 0), message, error.hint)
             return None
 
-    def _add(self, reference: Reference, scope: Scope, reads: Reads) -> None:
+    def _add(self, reference: Reference, scope: Scope, reads: Reads) -> Problem | None:
+        """Adds what a name reads; returns a problem only where too much is read without being named."""
         root, *rest = reference.path
-        if root == "phases":
-            reads.phases.update(dict.fromkeys(rest[:1] or self._readable_phases(scope)))
-        elif root == "steps":
-            reads.steps.update(dict.fromkeys(rest[:1] or self._readable_steps(scope)))
+        if root not in ("phases", "steps") or self._room < 0:
+            return None
+        into = reads.phases if root == "phases" else reads.steps
+        if rest:
+            into[rest[0]] = None
+            return None
+        found = self._readable_phases(scope) if root == "phases" else self._readable_steps(scope)
+        into.update(dict.fromkeys(found))
+        if self._room >= 0:
+            return None
+        message = f"this task reads all of `{root}` so often that it would read {WHOLE_READS:,} and more"
+        return Problem(Code.INVALID_EXPRESSION, 0, message, f"name what is read: `{root}.<name>`")
 
     def _readable_phases(self, scope: Scope) -> list[str]:
         """What `phases[…]` may turn out to read."""
+        self._room -= len(self.phases)
         return list(self.phases) if scope.phase is None else self.graph.reachable(scope.phase.slug)
 
     def _readable_steps(self, scope: Scope) -> list[str]:
         # A computed key in a parallel phase reads other phases only: waiting for all others would never end.
         own = scope.phase is not None and not (scope.phase.parallel and scope.step)
+        candidates = self._readable_homes(scope.phase)
+        self._room -= len(candidates)
         return [
             step
-            for step in self.homes
+            for step in candidates
             if (own or self.homes[step] is not scope.phase) and self._step_problem(step, scope) is None
         ]
+
+    def _readable_homes(self, phase: PhaseDraft | None) -> list[str]:
+        """Returns the steps of a phase and of those it depends on, worked out once for each phase."""
+        if phase is None:
+            return list(self.homes)
+        if phase.slug not in self._candidates:
+            self._candidates[phase.slug] = [
+                step for step, home in self.homes.items() if home is phase or self._depends(phase, home.slug)
+            ]
+        return self._candidates[phase.slug]
 
     # --- what is wrong with a name ----------------------------------------------------------------
 

@@ -127,6 +127,8 @@ class _Builder:
         except ReaderError as error:
             at = self._row_and_column(error.position)
             raise _Refused(Code.YAML_SYNTAX, at, "a control character cannot stand in YAML") from None
+        except MemoryError:
+            raise
         except Exception as error:  # a bug of the YAML library on odd text is that text's problem
             raise _Refused(Code.YAML_SYNTAX, (0, 0), f"this is not YAML: {error}") from None
 

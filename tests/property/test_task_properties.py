@@ -1,16 +1,14 @@
 """Whatever the text: a definition or diagnostics with true places, soon, and nothing else."""
 
-import contextlib
 import random
 import time
-from pathlib import Path
 
 import pytest
+from fuzzing import BITS, SOURCES, mutated
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from taskmark.errors import InvalidTask
-from taskmark.task import check_text, parse_duration, parse_text
+from taskmark.task import check_text, parse_duration
 from taskmark.task.model import TaskDefinition
 from taskmark.task.packing import pack, unpack
 from taskmark.task.slugs import slug
@@ -18,19 +16,6 @@ from taskmark.task.source_text import Findings
 from taskmark.task.yaml_nodes import YamlSource, _Builder
 from taskmark.task.yaml_quick import read_quickly
 
-ROOT = Path(__file__).parents[2]
-SOURCES = [
-    path.read_text()
-    for path in [ROOT / "tasks" / "example.md", *sorted((ROOT / "tests" / "broken").glob("*"))]
-]
-BITS = [
-    "\t", "  ", "\n", "\n\n", "- ", "* ", "1. ", "```", "~~~~", "```yaml", "```markdown\n", "---\n",
-    "## Phase: ", "### Steps\n", "### Outputs\n", "## Outputs\n", ": ", "{{", "}}", "{%", "%}", "[", "]",
-    "{", "}", "&a", "*a", "!t", " - ", "  id: x\n", "\u2028", "\x85", "\x00", "\ufeff", "\xe9", "\u093e",
-    "'", '"', ">", "#", "<!--", "-->", "forEach: [1]\n", "  with:\n", "steps.", "phases.", "inputs.",
-    "true/false", "1e999", "\\", "%", "?", "\r", "\x0b", "approval: ", "wait: ", "retry:\n", "fallback: ",
-    "validation: ", "dependsOn: ", "if: ",
-]  # fmt: skip
 # A text that takes longer makes the reader go over it again and again; honest ones take milliseconds.
 CPU_SECONDS = 1.5
 PACE = settings(
@@ -77,35 +62,6 @@ def test_any_mixture_of_the_words_of_the_format_gives_a_definition_or_diagnostic
 def test_any_mutation_of_a_task_gives_a_definition_or_diagnostics(source: str, seed: int) -> None:
     note(f"seed {seed}")
     check(mutated(source, random.Random(seed)))
-
-
-def mutated(text: str, chance: random.Random) -> str:
-    for _ in range(chance.randint(1, 12)):
-        start = chance.randint(0, len(text))
-        stop = min(len(text), start + chance.randint(0, 20))
-        match chance.randint(0, 3):
-            case 0:
-                text = text[:start] + chance.choice(BITS) + text[start:]
-            case 1:
-                text = text[:start] + text[stop:]
-            case 2:
-                text = text[:stop] + text[start:]
-            case _:
-                other = chance.randint(0, len(text))
-                text = text[:other] + text[start:stop] + text[other:]
-    return text
-
-
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_long_run_of_mutations_raises_nothing_but_invalid_task(seed: int) -> None:
-    print(f"seed {seed}")
-    chance = random.Random(seed)
-    for _ in range(300):
-        text = mutated(chance.choice(SOURCES), chance)
-        begin = time.thread_time()
-        with contextlib.suppress(InvalidTask):
-            assert isinstance(parse_text(text), TaskDefinition)
-        assert time.thread_time() - begin < CPU_SECONDS
 
 
 KEY = st.from_regex(r"[A-Za-z][A-Za-z0-9]{0,8}", fullmatch=True)

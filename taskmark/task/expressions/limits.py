@@ -28,10 +28,12 @@ WORK_LIMIT = 250_000
 TEXT_LIMIT = 256 * 1024
 """Characters of one text that an expression makes, and of a rendered template."""
 RESULT_LIMIT = 2 * 1024 * 1024
-"""Characters of all texts in one result, which may also just pass data through."""
+"""Characters of all texts and digits in one result, which may also just pass data through."""
 DEPTH_LIMIT = 100
 """Levels of lists and mappings in data."""
 INTEGER_BITS = 4096
+_SHORT_INTEGER = 64
+"""Bits of integers that cost no more than the list they stand in."""
 
 _NUMBERS = frozenset((int, float, bool, type(None)))
 
@@ -114,9 +116,14 @@ class Work:
         if isinstance(value, str):
             return str.__str__(value)
         if type(value) is int:
+            self.digits(value)
             return str(value)
         self.charge(20)
         return bounded(json.dumps(Plain(self).value(value), ensure_ascii=False))
+
+    def digits(self, value: int) -> None:
+        """Pays for writing an integer out, which takes a long one much longer than a text of its length."""
+        self.charge(value.bit_length() >> 6)
 
     def plain(self, value: Json) -> Json:
         """Returns a copy of a value that is JSON and nothing else. Raises `InvalidExpression`."""
@@ -143,11 +150,19 @@ class Plain:
             self._enter(len(value), depth)
             return [self.value(item, depth + 1) for item in value]
         check_scalar(value)
+        if isinstance(value, int) and value.bit_length() > _SHORT_INTEGER:
+            self.work.digits(value)
+            self._take(value.bit_length() >> 2)
         return value
 
     def _enter(self, count: int, depth: int) -> None:
         check_depth(depth)
         self.work.charge(1 + count)
+
+    def _take(self, characters: int) -> None:
+        self.room -= characters
+        if self.room < 0:
+            raise InvalidExpression(f"the result has more than {RESULT_LIMIT:,} characters")
 
     def _key(self, key: Json) -> str:
         if not isinstance(key, str):
@@ -155,9 +170,7 @@ class Plain:
         return self._text(key)
 
     def _text(self, value: str) -> str:
-        self.room -= len(value)
-        if self.room < 0:
-            raise InvalidExpression(f"the result has more than {RESULT_LIMIT:,} characters")
+        self._take(len(value))
         if not value.isascii():
             self.work.charge(len(value) >> 4)
             check_encodable(value)

@@ -31,6 +31,11 @@ def names():
         "rows": [{"a": n, "t": "k" * 50} for n in range(2_000)],
         "cells": [[n, str(n), n / 3] for n in range(12_000)],
         "deep": deep,
+        "num": 10**1_200,
+        "floats": [n / 7 for n in range(100_000)],
+        "dd": {f"k{n}": n for n in range(50_000)},
+        "same": ["a" * 5_000] * 400,
+        "mix": "ab " * 60_000,
     }
 
 
@@ -69,6 +74,22 @@ BOMBS = [
     "[[1], [2]] | sum(start=[])", "('['*100000) | fromjson", "('{\"a\":'*40000) | fromjson", "'NaN' | fromjson",
     "'1e999' | fromjson", "('9'*5000) | fromjson", "s | fromjson", "s.title().title().title()",
     "(s | sort and " * 20 + "x)", "'abc' in s or " * 50 + "x", "xs[10**100]", "{xs: 1}", "d[xs]", "s | list | sort",
+]  # fmt: skip
+
+# What multiplies: a little work per item, items that share one large part, numbers and letters that grow.
+GROWING = [
+    "([num]*100000)", "([[num]*100]*1000) | map('tojson') | list", "([num]*100000) | tojson", "num*num", "num**2",
+    "([num]*100000) | join", "([num]*100000) ~ ''", "([num]*50000) | map('string') | list", "2.0**9999", "10**1233",
+    "([num]*20000) | map('string') | map('int') | list", "(10**1200)**1.5", "''*num", "[]*num", "xs[-10**30]", "x/0",
+    "([s]*100) | map('upper') | list", "([s]*100) | unique | list", "([s]*100) | sort", "([big]*30) | map('sum') | list",
+    "([big]*30) | map('list') | list", "([same]*300) | map('join') | list", "([dd]*40) | map('dictsort') | list",
+    "([dd]*40) | map('tojson') | list", "([mix]*40) | map('title') | list", "([s]*30) | map('list') | list",
+    "([s]*30) | map('reverse') | list", "([s]*60) | map('replace', 'a', 'b') | list", "('\ufb01'*200000) | upper",
+    "('\u0130'*200000) | lower", "same | map('replace', 'a', 'b'*999) | list", "same | select('in', same) | list",
+    "rows | map(attribute='a.'*5000) | list", "rows | selectattr('t', 'eq', s) | list", "cells | sort | sort | sort",
+    "floats | map('string') | map('float') | map('round', 20) | list", "floats | tojson", "s | batch(1) | list | tojson",
+    "xs | map('default', big) | map('sum') | list", "(s | list) * 2 | length", "dd | items | list | sort | unique | list",
+    "('{' ~ '\"a\":{'*999 ~ '}'*999) | fromjson", "('1_'*2000 ~ '1') | int | string | int ** 2", "1 | batch(big)",
 ]  # fmt: skip
 
 NESTING = [
@@ -134,10 +155,10 @@ def timed(run, source):
 
 
 def test_there_are_more_than_a_hundred_attacks():
-    assert len(ESCAPES + BOMBS + NESTING + TEMPLATES) > 200
+    assert len(ESCAPES + BOMBS + GROWING + NESTING + TEMPLATES) > 250
 
 
-@pytest.mark.parametrize("source", ESCAPES + BOMBS + NESTING, ids=lambda source: ascii(source[:40]))
+@pytest.mark.parametrize("source", ESCAPES + BOMBS + GROWING + NESTING, ids=lambda source: ascii(source[:40]))
 def test_a_hostile_expression_is_refused_in_time(source):
     assert timed(expressions.evaluate, source)
 
@@ -161,7 +182,9 @@ GREEDY = [source for source in BOMBS if "tojson" in source or "*" in source or "
 
 
 @pytest.mark.parametrize(
-    "source", [*GREEDY, "deep", "s.split('a') | list", "s | list"], ids=lambda source: ascii(source[:40])
+    "source",
+    [*GREEDY, *GROWING, "deep", "s.split('a') | list", "s | list"],
+    ids=lambda source: ascii(source[:40]),
 )
 def test_no_expression_takes_much_memory(source):
     tracemalloc.start()

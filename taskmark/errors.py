@@ -2,6 +2,7 @@
 
     TaskmarkError
     ├── InvalidTask         the file is wrong; carries every diagnostic
+    ├── InvalidDefinition   a definition holds something that no task file can say
     ├── InvalidInputs       the inputs do not fit the requirements
     ├── InvalidExpression   an expression or template cannot be read or evaluated
     ├── InvalidSettings     a setting is wrong or contradicts another
@@ -74,6 +75,10 @@ class InvalidTask(TaskmarkError):
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         self.diagnostics = tuple(diagnostics)
         super().__init__("\n".join(str(diagnostic) for diagnostic in self.diagnostics))
+
+
+class InvalidDefinition(TaskmarkError):
+    """A definition, made by hand or by a program, holds something that no task file can say."""
 
 
 class InvalidInputs(TaskmarkError):

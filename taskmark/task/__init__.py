@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from taskmark.task.parser import check_text as check_text
     from taskmark.task.parser import parse_file as parse_file
     from taskmark.task.parser import parse_text as parse_text
+    from taskmark.task.rendering import render as render
 
 _HOMES = {
     "parse_duration": "durations",
@@ -27,6 +28,7 @@ _HOMES = {
     "check_text": "parser",
     "parse_file": "parser",
     "parse_text": "parser",
+    "render": "rendering",
 }
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "parse_duration",
     "parse_file",
     "parse_text",
+    "render",
 ]
 
 

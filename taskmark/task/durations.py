@@ -25,7 +25,7 @@ EXAMPLES = "such as `5 minutes`, `30s`, `1h 30m`, `PT5M`, or a whole number of m
 
 
 def parse_duration(duration: str | int) -> float:
-    """Returns the seconds of a duration; a bare whole number is milliseconds.
+    """Returns the seconds of a duration, to the nanosecond; a bare whole number is milliseconds.
 
     Raises `ValueError` for anything else, for a negative duration and for one above 100 years.
     """
@@ -34,7 +34,24 @@ def parse_duration(duration: str | int) -> float:
     seconds = duration / 1000 if isinstance(duration, int) and abs(duration) < 1e15 else _read(str(duration))
     if not 0 <= seconds <= _LONGEST:
         raise ValueError(f"{duration!r} is not between 0 and 100 years")
-    return seconds
+    return round(seconds, 9)
+
+
+def duration_text(seconds: float) -> str:
+    """Returns a duration as people write it, such as `5 minutes` or `1h 30m`."""
+    if 0 < seconds < 1 and (seconds * 1000).is_integer():
+        return f"{seconds * 1000:.0f}ms"
+    if not seconds or not seconds.is_integer():
+        return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
+    parts, rest = [], int(seconds)
+    for unit in ("d", "h", "m", "s"):
+        number, rest = divmod(rest, int(_SECONDS[unit]))
+        if number:
+            parts.append((number, unit))
+    if len(parts) > 1:
+        return " ".join(f"{number}{unit}" for number, unit in parts)
+    number, unit = parts[0]
+    return f"{number} {_WORDS[unit][-1].removesuffix('s') if number == 1 else _WORDS[unit][-1]}"
 
 
 def _read(text: str) -> float:

@@ -58,7 +58,7 @@ def assign_ids(phases: Sequence[PhaseDraft], findings: Findings) -> None:
         duplicate_phases.add(phase.slug)
         for position, step in enumerate(phase.steps, start=1):
             named, place = _own_name(step)
-            step.id = slug(named) or slug(f"{phase.slug}_{step.kind}_{position}")
+            step.id = slug(named) or derived_id(phase.slug, step.kind, position)
             if named and not slug(named):
                 message = f"`{shown(named)}` cannot be an id"
                 findings.add(Code.INVALID_NAME, place, message, "it needs a letter or a digit")
@@ -68,6 +68,11 @@ def assign_ids(phases: Sequence[PhaseDraft], findings: Findings) -> None:
                 message = f"the step at line {first[step.id].line} has the id `{shown(step.id)}` already"
                 findings.add(Code.DUPLICATE_STEP, place, message, "give this one another `id`")
             first.setdefault(step.id, place)
+
+
+def derived_id(phase: str, kind: str, position: int) -> str:
+    """Returns the id of a step that has no name of its own."""
+    return slug(f"{phase}_{kind}_{position}")
 
 
 def _own_name(step: StepDraft) -> tuple[str, Place]:

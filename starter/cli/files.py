@@ -29,7 +29,7 @@ def lint(
     from starter.wiring import Wiring
 
     wiring = Wiring(settings())
-    paths = [path for word in files for path in _paths(wiring, word)]
+    paths = [path for word in files for path in task_files(wiring, word)]
     found = [diagnostic for path in paths for diagnostic in _check(wiring, path)]
     rows = [diagnostic.model_dump(mode="json") for diagnostic in found]
     write_rows(rows, output, lambda: show_diagnostics(found, stdout()))
@@ -45,7 +45,7 @@ def schema() -> None:
     write_json(task_schema())
 
 
-def _paths(wiring: Wiring, word: str) -> list[Path]:
+def task_files(wiring: Wiring, word: str) -> list[Path]:
     """Returns the files that a word means. Raises `InvalidTask` if there is no such task."""
     given = Path(word)
     if given.is_dir():

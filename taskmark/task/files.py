@@ -1,8 +1,12 @@
-"""Reading task and agent files: bounded, decoded, contained."""
+"""Reading task and agent files: bounded, decoded, contained. Writing them: wholly or not at all."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from taskmark.task.codes import Code
@@ -62,3 +66,23 @@ def contained(root: Path, path: Path) -> Path | None:
         return real if real.is_relative_to(root.resolve()) else None
     except (OSError, ValueError, RuntimeError):
         return None
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Gives a file another text, at once: whoever reads it, or finds it after a crash, sees the old or the
+    new one. Its mode stays, and a link to it stays a link. Raises `OSError`, such as for a read-only file."""
+    target = path.resolve(strict=True)
+    if not os.access(target, os.W_OK):
+        raise PermissionError(13, "Permission denied", str(path))
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
+    try:
+        with open(descriptor, "wb") as file:
+            os.fchmod(descriptor, stat.S_IMODE(target.stat().st_mode))
+            file.write(text.encode())
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise

@@ -64,7 +64,7 @@ def read_phase(outline: PhaseOutline, kinds: frozenset[str], findings: Findings)
 
 def _read_options(phase: PhaseDraft, outline: PhaseOutline, findings: Findings) -> None:
     seen: dict[str, int] = {}
-    for source in _option_sources(outline):
+    for source in option_sources(outline):
         mapping = read_mapping(source, findings)
         if mapping is None:
             phase.dependencies_known = False
@@ -81,7 +81,7 @@ def _read_options(phase: PhaseDraft, outline: PhaseOutline, findings: Findings) 
                 _read_option(phase, entry, findings)
 
 
-def _option_sources(outline: PhaseOutline) -> Iterator[YamlSource]:
+def option_sources(outline: PhaseOutline) -> Iterator[YamlSource]:
     """Yields the YAML of each option line with what is indented under it, then the fenced block.
 
     Each is read by itself, so that a mistake in one leaves the others known.

@@ -61,9 +61,8 @@ def read_step(item: Item, kinds: frozenset[str], findings: Findings) -> StepDraf
 
 def _split_body(item: Item, kinds: Iterable[str], findings: Findings) -> _Body:
     """Parts the lines under an item: text up to the first `key:` line, then the mapping, then prose."""
-    end = _end_of_text(item)
+    end, stop = mapping_rows(item)
     rest = _joined(item, end, kinds, findings)
-    stop = _end_of_mapping(item, end)
     if item.unindented is not None:
         _refuse_unindented(item.unindented, findings)
     if stop == end:
@@ -78,7 +77,13 @@ def _split_body(item: Item, kinds: Iterable[str], findings: Findings) -> _Body:
     return _Body(item.text, rest, YamlSource(lines, item.body_line + end))
 
 
-def _is_outside(item: Item, line: str) -> bool:
+def mapping_rows(item: Item) -> tuple[int, int]:
+    """Returns the first row of an item's body that is mapping, and the row after the last; equal for none."""
+    start = _end_of_text(item)
+    return start, _end_of_mapping(item, start)
+
+
+def is_outside(item: Item, line: str) -> bool:
     """Whether a line is not indented under the item."""
     return bool(line.strip()) and line[:1] != "\t" and len(line) - len(line.lstrip(" ")) <= item.marker_indent
 
@@ -91,7 +96,7 @@ def _end_of_text(item: Item) -> int:
             fence = None if marker and marker[1].startswith(fence) else fence
         elif marker:
             fence = marker[1]
-        elif _KEY_LINE.match(line) and not _is_outside(item, line):
+        elif _KEY_LINE.match(line) and not is_outside(item, line):
             return row
     return len(item.body)
 
@@ -108,7 +113,7 @@ def _end_of_mapping(item: Item, start: int) -> int:
         indent = len(line) - len(line.lstrip(" \t"))
         base = indent if base is None else base
         is_yaml = _KEY_LINE.match(line) or line.lstrip()[0] in "#-"
-        if _is_outside(item, line) or (blank and indent <= base and not is_yaml):
+        if is_outside(item, line) or (blank and indent <= base and not is_yaml):
             return row
         blank = False
     return len(item.body)
@@ -131,7 +136,7 @@ def _joined(item: Item, end: int, kinds: Iterable[str], findings: Findings) -> T
         if not line.strip():
             blank = True
             continue
-        if _is_outside(item, line) and (blank or _step_key(line)):
+        if is_outside(item, line) and (blank or _step_key(line)):
             continue
         fence, nested = _FENCE_LINE.match(line), _LIST_LINE.match(line)
         if nested and not verbatim:

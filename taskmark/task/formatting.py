@@ -15,7 +15,7 @@ from pathlib import Path
 
 from taskmark.errors import InvalidTask, TaskmarkError
 from taskmark.task.catalog import Catalog
-from taskmark.task.files import normalised, replace_text
+from taskmark.task.files import normalised, replace_text, sha256_of
 from taskmark.task.model import Step, TaskDefinition
 from taskmark.task.outline import Item, Outline, PhaseOutline, Section, read_outline
 from taskmark.task.parser import check_file, check_text
@@ -60,8 +60,10 @@ def format_file(path: Path, *, catalog: Catalog | None = None) -> Formatting:
     checked = check_file(path, catalog=catalog)
     if checked.definition is None:
         raise InvalidTask(checked.errors)
-    text = path.read_bytes().decode()
-    return Formatting(path, text, format_text(text, file=str(path), catalog=catalog))
+    text = path.read_bytes().decode(errors="replace")
+    if sha256_of(normalised(text)) != checked.definition.sha256:
+        raise TaskmarkError(f"{path} was changed while it was being read", hint="format it again")
+    return Formatting(path, text, _canonical(text, checked.definition, str(path), catalog))
 
 
 def format_text(text: str, *, file: str = "<text>", catalog: Catalog | None = None) -> str:
@@ -70,17 +72,25 @@ def format_text(text: str, *, file: str = "<text>", catalog: Catalog | None = No
     The line ends of its first line, and a byte order mark, stay. Agents and other tasks are not looked up.
     Raises `InvalidTask` if the text has errors, and `TaskmarkError` if what it means would change.
     """
-    catalog = replace(catalog or Catalog.default(), agent=None, task=None)
+    checked = check_text(text, file=file, catalog=_without_files(catalog))
+    if checked.definition is None:
+        raise InvalidTask(checked.errors)
+    return _canonical(text, checked.definition, file, catalog)
+
+
+def _canonical(text: str, definition: TaskDefinition, file: str, catalog: Catalog | None) -> str:
     old = normalised(text)
-    before = check_text(old, file=file, catalog=catalog)
-    if before.definition is None:
-        raise InvalidTask(before.errors)
-    new = _formatted(old, before.definition)
+    new = _formatted(old, definition)
     if new != old:
-        _refuse_change(before.definition, check_text(new, file=file, catalog=catalog).definition, file)
+        again = check_text(new, file=file, catalog=_without_files(catalog), task_id=definition.id)
+        _refuse_change(definition, again.definition, file)
     first_end = _LINE_END.search(text)
     ends = "\r\n" if first_end is not None and first_end[0] == "\r\n" else "\n"
     return (_BOM if text.startswith(_BOM) else "") + new.replace("\n", ends)
+
+
+def _without_files(catalog: Catalog | None) -> Catalog:
+    return replace(catalog or Catalog.default(), agent=None, task=None)
 
 
 def _refuse_change(before: TaskDefinition, after: TaskDefinition | None, file: str) -> None:

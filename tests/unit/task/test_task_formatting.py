@@ -327,6 +327,14 @@ def test_a_file_is_written_only_if_something_changes_and_keeps_its_mode(tmp_path
     assert path.stat().st_ino == number
 
 
+def test_a_file_that_changes_meanwhile_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.md"
+    path.write_text(step("-   x"))
+    monkeypatch.setattr(Path, "read_bytes", lambda _: b"# Another\n")
+    with pytest.raises(TaskmarkError, match="was changed"):
+        format_file(path)
+
+
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "real.md").write_text("old")
     (tmp_path / "link.md").symlink_to("real.md")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, TypeVar
 
 from temporalio.api.common.v1 import Payload
@@ -64,8 +63,3 @@ def of_child(cause: Failure, workflow_type: str, workflow_id: str) -> Failure:
     found.child_workflow_execution_failure_info.workflow_type.name = workflow_type
     found.child_workflow_execution_failure_info.workflow_execution.workflow_id = workflow_id
     return found
-
-
-def moment(text: Any) -> datetime:
-    """Returns the time that a query's answer tells."""
-    return datetime.fromisoformat(str(text))

@@ -58,6 +58,8 @@ class Wiring:
             tasks_dir=settings.tasks_dir,
             agents_dir=settings.agents_dir,
             tools=registry.schemas() | dict.fromkeys(registry.broken),
+            misfits=registry.misfits,
+            effects=registry.repeating(),
             kinds=frozenset(registry.kinds) | frozenset(registry.broken),
             aggregates=frozenset(registry.aggregates),
         )

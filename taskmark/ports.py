@@ -65,6 +65,9 @@ class Tool(ABC, Generic[Parameters]):
     parameters: type[Parameters]
     effects: ClassVar[bool] = True
     """Whether a call changes anything outside."""
+    repeatable: ClassVar[bool] = False
+    """Whether a second call with the same parameters and idempotency key changes nothing more, or only who
+    wrote what it runs can tell. The linter warns of others in phases that are run again."""
     resumable: ClassVar[bool] = False
     """Whether it goes on from its heartbeat details."""
     timeout: ClassVar[float | None] = None

@@ -25,9 +25,10 @@ from taskmark.ports import AgentProvider, StepContext, Tool
 from taskmark.task.model import BUILT_IN_KINDS, Json
 from taskmark.tools.function_tool import FunctionDetails, call_either, check_parameters, function_tool
 from taskmark.tools.sizes import capped
-from taskmark.tools.validation import did_you_mean
+from taskmark.tools.validation import did_you_mean, misfits
 
 if TYPE_CHECKING:
+    from taskmark.task.catalog import Misfit
     from taskmark.tools.network import NetworkPolicy
     from taskmark.tools.processes import ProcessLimits
 
@@ -67,11 +68,13 @@ def tool(
     timeout: float | None = None,
     resumable: bool = False,
     needs: tuple[str, ...] = (),
+    repeatable: bool = False,
 ) -> Callable[[Defined], Defined]: ...
 def tool(defined: Any, **details: Any) -> Any:
     """Registers a tool: on a subclass of `Tool`, or with a name on `f(parameters: Model, context)`.
 
-    `effects` says whether a call changes anything outside, `timeout` is in seconds, `resumable` whether it
+    `effects` says whether a call changes anything outside, `repeatable` whether a second one with the same
+    idempotency key changes nothing more, `timeout` is in seconds, `resumable` whether it
     goes on from its heartbeat, `needs` what must be there. Functions may be `async`; others run in a thread.
     """
     if isinstance(defined, str):
@@ -143,6 +146,19 @@ class Registry:
     def schemas(self) -> dict[str, dict[str, Json]]:
         """Returns the JSON Schema of each tool's parameters."""
         return {name: tool.parameters.model_json_schema() for name, tool in sorted(self.tools.items())}
+
+    def misfits(self, name: str, arguments: Mapping[str, Json]) -> list[Misfit]:
+        """Returns the values that a tool would refuse; none of a tool that is not there or cannot tell."""
+        if name not in self.tools:
+            return []
+        try:
+            return misfits(self.tools[name].parameters, arguments)
+        except Exception:  # a validator of a plugin's that breaks on odd values does so when it is called too
+            return []
+
+    def repeating(self) -> frozenset[str]:
+        """Returns the tools of which a second call may do harm."""
+        return frozenset(name for name, tool in self.tools.items() if tool.effects and not tool.repeatable)
 
     def _find(self, kind: ComponentKind, name: str, known: Mapping[str, Found]) -> Found:
         """Returns a component. Raises `StepFailed` (configuration)."""

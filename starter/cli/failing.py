@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from starter.cli.printable import one_line, printable
 from starter.cli.terminal import say, stderr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rich.console import Console
     from rich.text import Text
@@ -24,6 +25,9 @@ SHOWN = 30
 """Diagnostics shown of one file; the rest is counted."""
 COLUMNS = 110
 """Of an excerpt; a longer line is shown around the place that is meant."""
+
+_QUOTED = re.compile(r"[`“]([^`”]+)[`”]")
+_WORD = re.compile(r"\w[\w-]*")
 
 _log = logging.getLogger("taskmark.cli")
 
@@ -93,26 +97,44 @@ def _advise(hint: str | None) -> None:
 # --- diagnostics of task files --------------------------------------------------------------------
 
 
-def show_diagnostics(diagnostics: Iterable[Diagnostic], console: Console) -> None:
-    """Shows each problem with the line it is in, a caret under the place, and what to do."""
+def show_diagnostics(
+    diagnostics: Iterable[Diagnostic],
+    console: Console,
+    *,
+    texts: Mapping[str, str] | None = None,
+    limit: int | None = SHOWN,
+) -> None:
+    """Shows each problem with the line it is in, a mark under the place, and what to do.
+
+    `texts` are what files say, as far as they were read already.
+    """
     found = list(diagnostics)
-    sources: dict[str, list[str]] = {}
-    for diagnostic in found[:SHOWN]:
-        lines = sources.setdefault(diagnostic.file, _lines(diagnostic.file))
-        for text in _described(diagnostic, lines):
+    sources = {file: _split(text) for file, text in (texts or {}).items()}
+    for number, diagnostic in enumerate(found[:limit]):
+        if diagnostic.file not in sources:
+            sources[diagnostic.file] = _lines(diagnostic.file)
+        if number:
+            console.print()
+        for text in _described(diagnostic, sources[diagnostic.file]):
             console.print(text, soft_wrap=True)
-    if len(found) > SHOWN:
-        console.print(f"… and {len(found) - SHOWN} more", soft_wrap=True)
+    if limit is not None and len(found) > limit:
+        console.print(f"… and {len(found) - limit} more", soft_wrap=True)
 
 
 def _lines(file: str) -> list[str]:
-    from taskmark.task.files import SIZE_LIMIT, normalised
+    from taskmark.task.files import SIZE_LIMIT
 
     try:
         with Path(file).open("rb") as source:
-            return normalised(source.read(SIZE_LIMIT).decode("utf-8", "replace")).split("\n")
+            return _split(source.read(SIZE_LIMIT).decode("utf-8", "replace"))
     except (OSError, ValueError):
         return []  # text that came without a file, or a file that cannot be read, which was said
+
+
+def _split(text: str) -> list[str]:
+    from taskmark.task.files import normalised
+
+    return normalised(text).split("\n")
 
 
 def _described(diagnostic: Diagnostic, lines: list[str]) -> list[Text]:
@@ -121,24 +143,37 @@ def _described(diagnostic: Diagnostic, lines: list[str]) -> list[Text]:
     color = "bold red" if diagnostic.severity == "error" else "bold yellow"
     place = f"{one_line(diagnostic.file)}:{diagnostic.line}:{diagnostic.column}: "
     label = f"{diagnostic.severity}[{diagnostic.code}] "
-    described = [Text.assemble((place, "bold"), (label, color), printable(diagnostic.message))]
+    fixable = ("[*] ", "bold cyan") if diagnostic.fix is not None else ""
+    described = [Text.assemble((place, "bold"), (label, color), fixable, printable(diagnostic.message))]
     if diagnostic.line <= len(lines):
-        described += _excerpt(lines[diagnostic.line - 1], diagnostic.line, diagnostic.column, color)
+        described += _excerpt(lines[diagnostic.line - 1], diagnostic, color)
     if diagnostic.hint:
         described.append(Text.assemble(("  hint: ", "cyan"), printable(diagnostic.hint)))
     return described
 
 
-def _excerpt(line: str, number: int, column: int, color: str) -> list[Text]:
+def _excerpt(line: str, diagnostic: Diagnostic, color: str) -> list[Text]:
     from rich.cells import cell_len
     from rich.text import Text
 
+    column = diagnostic.column
+    end = column - 1 + _width(line, column, diagnostic.message)
     line = printable(line.replace("\t", " "))
     start = 0 if column <= COLUMNS - 10 else column - COLUMNS // 2
     cut = ("…" if start else "") + line[start : start + COLUMNS]
     before = ("…" if start else "") + line[start : column - 1]
-    gutter = f"{number:>5} │ "
+    marked = max(1, cell_len(line[column - 1 : min(end, start + COLUMNS)]))
+    gutter = f"{diagnostic.line:>5} │ "
     return [
         Text.assemble((gutter, "dim"), cut + ("…" if start + COLUMNS < len(line) else "")),
-        Text.assemble((" " * 5 + " │ ", "dim"), " " * cell_len(before), ("^", color)),
+        Text.assemble((" " * 5 + " │ ", "dim"), " " * cell_len(before), ("^" * marked, color)),
     ]
+
+
+def _width(line: str, column: int, message: str) -> int:
+    """Returns how many characters of a line are meant: what the message quotes, if it stands there, else
+    the word there."""
+    rest = line[column - 1 :]
+    quoted = next((text for text in _QUOTED.findall(message) if text and rest.startswith(text)), "")
+    word = _WORD.match(rest)
+    return max(len(quoted), len(word[0]) if word and not quoted else 0, 1)

@@ -1,42 +1,92 @@
-"""Warnings: what a task may do, and its author probably did not mean."""
+"""What a task may do, and its author probably did not mean: checks across its parts."""
 
 from __future__ import annotations
 
-from taskmark.task.codes import Code
-from taskmark.task.drafts import PhaseDraft, StepDraft
-from taskmark.task.metadata import Metadata
-from taskmark.task.model import Retry
-from taskmark.task.options import GATES
-from taskmark.task.source_text import Findings, Place
+from collections.abc import Mapping, Sequence, Set
 
-_BACKOFF_CAP = 60.0
+from taskmark.task.braces import check_braces
+from taskmark.task.codes import Code
+from taskmark.task.comparisons import Comparisons
+from taskmark.task.drafts import Expression, OutputDraft, PhaseDraft, StepDraft
+from taskmark.task.effects import check_effects
+from taskmark.task.metadata import Metadata
+from taskmark.task.options import GATES
+from taskmark.task.reachability import check_reachability
+from taskmark.task.source_text import Findings, Place
+from taskmark.task.timing import check_times
+from taskmark.task.usage import check_usage
+
 _NOT_IN_EFFECT = ("budget", "pausedTimeout", "schedule", "notify", "onComplete", "secrets")
 """Metadata that the format has and the engine does not act on yet: nobody may rely on it unwarned."""
-_NEVER_RETRIED = GATES | {"validation", "aggregate", "wait"}
+_CALLING = frozenset({"timeout", "heartbeat", "retry", "fallback", "idempotencyKey", "with"})
+"""Keys of steps that call something."""
+_UNUSED: Mapping[str, frozenset[str]] = {
+    "validation": _CALLING,
+    "wait": _CALLING,
+    "approval": _CALLING - {"timeout"},
+    "question": _CALLING - {"timeout"},
+    "aggregate": frozenset({"timeout", "heartbeat", "retry", "idempotencyKey"}),
+    "task": frozenset({"timeout", "heartbeat", "retry", "idempotencyKey"}),
+    "plain": frozenset({"fallback"}),
+}
+"""Keys that a step of a kind takes and does nothing with."""
 
 
-def advise(phases: list[PhaseDraft], metadata: Metadata, findings: Findings) -> None:
-    """Notes every warning about steps."""
-    limit = metadata.fields.get("max_execution_time")
-    retry = metadata.fields.get("retry", Retry())
-    if limit is not None and "retry" in metadata.places:
-        _check_retries(retry, limit, metadata.places["retry"], findings)
+def advise(
+    phases: Sequence[PhaseDraft],
+    outputs: Sequence[OutputDraft],
+    metadata: Metadata,
+    effects: Set[str],
+    findings: Findings,
+) -> None:
+    """Notes what is sound in each part and not in the whole."""
     for key in _NOT_IN_EFFECT:
         if key in metadata.places:
             _warn_of(key, metadata.places[key], findings)
+    check_times(phases, metadata, findings)
+    check_reachability(phases, findings)
+    check_usage(phases, outputs, metadata, findings)
+    comparisons = Comparisons(metadata.fields.get("requirements", ()), phases)
+    inputs = frozenset(key.text for key in metadata.input_keys)
     for phase in phases:
-        has_agents = bool(phase.agents or metadata.agents) or not metadata.readable
-        for step in phase.steps:
-            _advise_step(step, findings, has_agents=has_agents)
-            place = step.places.get("retry") or step.places.get("timeout")
-            if limit is not None and place is not None and step.kind not in _NEVER_RETRIED:
-                own = Retry(**{**retry.model_dump(), **(step.retry or {})})
-                _check_retries(own, limit, place, findings, step.fields.get("timeout", 0.0))
+        _advise_phase(phase, metadata, findings)
+        check_effects(phase, effects, findings)
+        check_braces(phase, inputs, findings)
+        for expression in _expressions(phase):
+            comparisons.check(expression, findings)
+    for output in outputs:
+        if output.expression is not None:
+            comparisons.check(output.expression, findings)
+
+
+def _expressions(phase: PhaseDraft) -> list[Expression]:
+    found = [*phase.expressions, *(output.expression for output in phase.outputs if output.expression)]
+    return found + [expression for step in phase.steps for expression in step.expressions]
+
+
+def _advise_phase(phase: PhaseDraft, metadata: Metadata, findings: Findings) -> None:
+    has_agents = bool(phase.agents or metadata.agents) or not metadata.readable
+    for step in phase.steps:
+        _advise_step(step, findings, has_agents=has_agents)
+    if "max_concurrent" in phase.fields and not phase.parallel and not _runs_items(phase):
+        message = "`maxConcurrent` does nothing: the steps of this phase run one after the other"
+        findings.add(Code.NOT_IN_EFFECT, phase.places["maxConcurrent"], message, "add `parallel: true`")
+
+
+def _runs_items(phase: PhaseDraft) -> bool:
+    """Whether several calls may be open at once though the steps run one after the other."""
+    several = any("for_each" in step.fields or step.kind == "plain" for step in phase.steps)
+    return phase.has_items or several
 
 
 def _advise_step(step: StepDraft, findings: Findings, *, has_agents: bool) -> None:
     if "cache" in step.places:
         _warn_of("cache", step.places["cache"], findings)
+    for key in sorted(_UNUSED.get(step.kind, frozenset()) & step.places.keys()):
+        if key == "fallback" and key not in step.fields:
+            continue  # it is refused
+        message = f"`{key}` does nothing for a step of kind {step.kind}"
+        findings.add(Code.NOT_IN_EFFECT, step.places[key], message)
     if step.kind in GATES and "timeout" not in step.fields:
         message = f"this {step.kind} waits without end if nobody decides"
         findings.add(Code.GATE_WITHOUT_TIMEOUT, step.place, message, "give it a `timeout`")
@@ -49,24 +99,3 @@ def _advise_step(step: StepDraft, findings: Findings, *, has_agents: bool) -> No
 def _warn_of(key: str, place: Place, findings: Findings) -> None:
     message = f"`{key}` is kept, but this version does not act on it"
     findings.add(Code.NOT_IN_EFFECT, place, message)
-
-
-def _check_retries(
-    retry: Retry, limit: float, place: Place, findings: Findings, timeout: float = 0.0
-) -> None:
-    """Notes attempts and pauses that last longer than the whole task may."""
-    total = retry.max_attempts * timeout + _pauses(retry)
-    if total > limit:
-        what = "its attempts and the pauses between them" if timeout else "the pauses between its attempts"
-        message = f"{what} can last {total:g} s, and `maxExecutionTime` is {limit:g} s"
-        findings.add(Code.RETRIES_EXCEED_LIMIT, place, message, "fewer attempts, or a shorter backoff")
-
-
-def _pauses(retry: Retry) -> float:
-    """Returns the seconds between all attempts: the first pause doubled each time, up to a minute."""
-    pause, total, left = retry.backoff_ms / 1000, 0.0, retry.max_attempts - 1
-    while left > 0 and 0 < pause < _BACKOFF_CAP:
-        total += pause
-        pause *= 2
-        left -= 1
-    return total + left * min(pause, _BACKOFF_CAP)

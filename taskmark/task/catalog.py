@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from taskmark.task.files import contained, read_source
 from taskmark.task.model import Agent
@@ -22,9 +22,22 @@ BUILT_IN_TOOLS = (
     "read-csv",
     "http",
 )
-BUILT_IN_AGGREGATES = frozenset(
-    {"list", "merge", "average", "min", "max", "sum", "count", "vote", "consensus"}
-)
+_PLAIN = ("list", "merge", "average", "min", "max", "sum", "count")
+AGGREGATE_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(_PLAIN, ("field",)),
+    "vote": ("by", "field", "weight"),
+    "consensus": ("by", "field", "weight", "threshold"),
+}
+"""What the `with` of each built-in aggregate takes besides `over`."""
+BUILT_IN_AGGREGATES = frozenset(AGGREGATE_OPTIONS)
+
+
+class Misfit(NamedTuple):
+    """What is wrong with one argument."""
+
+    path: tuple[str | int, ...]
+    """Keys and positions that lead to it; empty if it is about several arguments together."""
+    message: str
 
 
 def _built_in_tools() -> dict[str, dict[str, Any] | None]:
@@ -37,6 +50,10 @@ class Catalog:
 
     tools: Mapping[str, dict[str, Any] | None] = field(default_factory=_built_in_tools)
     """The JSON Schema of each tool's parameters; None leaves its `with` unchecked."""
+    misfits: Callable[[str, Mapping[str, Any]], Sequence[Misfit]] | None = None
+    """What does not fit in a tool's `with`, as the tool itself would say. Absent: values are not checked."""
+    effects: frozenset[str] = frozenset()
+    """Tools of which a second call may do harm."""
     kinds: frozenset[str] = frozenset()
     """Registered step kinds."""
     aggregates: frozenset[str] = BUILT_IN_AGGREGATES
@@ -63,6 +80,8 @@ class Catalog:
         agents_dir: Path | None,
         *,
         tools: Mapping[str, dict[str, Any] | None] | None = None,
+        misfits: Callable[[str, Mapping[str, Any]], Sequence[Misfit]] | None = None,
+        effects: frozenset[str] = frozenset(),
         kinds: frozenset[str] = frozenset(),
         aggregates: frozenset[str] = frozenset(),
     ) -> Catalog:
@@ -74,6 +93,8 @@ class Catalog:
 
         return cls(
             tools=_built_in_tools() if tools is None else tools,
+            misfits=misfits,
+            effects=effects,
             kinds=kinds,
             aggregates=BUILT_IN_AGGREGATES | aggregates,
             agent=partial(load_agent, agents_dir) if agents_dir else None,

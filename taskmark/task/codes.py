@@ -40,6 +40,8 @@ class Code(StrEnum):
     DUPLICATE_PHASE = "duplicate-phase"
     DUPLICATE_SECTION = "duplicate-section"
     MISPLACED_SECTION = "misplaced-section"
+    MISSPELT_HEADING = "misspelt-heading"
+    IGNORED_TEXT = "ignored-text"
     PHASE_WITHOUT_STEPS = "phase-without-steps"
     # steps
     EMPTY_STEP = "empty-step"
@@ -50,14 +52,20 @@ class Code(StrEnum):
     UNKNOWN_TOOL = "unknown-tool"
     UNKNOWN_ARGUMENT = "unknown-argument"
     MISSING_ARGUMENT = "missing-argument"
+    INVALID_ARGUMENT = "invalid-argument"
+    EXPRESSION_AS_TEXT = "expression-as-text"
+    UNFILLED_TEMPLATE = "unfilled-template"
     UNKNOWN_AGGREGATE = "unknown-aggregate"
     UNKNOWN_AGENT = "unknown-agent"
+    UNUSED_AGENT = "unused-agent"
     UNKNOWN_TASK = "unknown-task"
     TASK_CYCLE = "task-cycle"
     TASK_TOO_DEEP = "task-too-deep"
     GATE_WITHOUT_TIMEOUT = "gate-without-timeout"
     NOTE = "note"
     RETRIES_EXCEED_LIMIT = "retries-exceed-limit"
+    TIMEOUT_EXCEEDS_LIMIT = "timeout-exceeds-limit"
+    REPEATED_EFFECT = "repeated-effect"
     NOT_IN_EFFECT = "not-in-effect"
     # dependencies, names and outputs
     UNKNOWN_PHASE = "unknown-phase"
@@ -68,6 +76,10 @@ class Code(StrEnum):
     INVALID_EXPRESSION = "invalid-expression"
     UNKNOWN_NAME = "unknown-name"
     UNKNOWN_INPUT = "unknown-input"
+    UNUSED_INPUT = "unused-input"
+    INCOMPARABLE_TYPES = "incomparable-types"
+    CONSTANT_COMPARISON = "constant-comparison"
+    UNREACHABLE = "unreachable"
     UNKNOWN_STEP = "unknown-step"
     UNKNOWN_OUTPUT = "unknown-output"
     NOT_A_DEPENDENCY = "not-a-dependency"
@@ -84,6 +96,15 @@ WARNINGS = frozenset(
         Code.NOTE,
         Code.RETRIES_EXCEED_LIMIT,
         Code.NOT_IN_EFFECT,
+        Code.IGNORED_TEXT,
+        Code.EXPRESSION_AS_TEXT,
+        Code.UNFILLED_TEMPLATE,
+        Code.UNUSED_AGENT,
+        Code.TIMEOUT_EXCEEDS_LIMIT,
+        Code.REPEATED_EFFECT,
+        Code.UNUSED_INPUT,
+        Code.CONSTANT_COMPARISON,
+        Code.UNREACHABLE,
     }
 )
 """Codes that never prevent a start."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Severity(StrEnum):
@@ -12,6 +12,26 @@ class Severity(StrEnum):
 
     ERROR = "error"
     WARNING = "warning"
+
+
+class Edit(BaseModel):
+    """Text of one line and what stands there instead. The text is kept to be sure that it is the one meant;
+    where it is empty, something is inserted."""
+
+    model_config = ConfigDict(frozen=True)
+
+    line: int
+    column: int
+    old: str
+    new: str
+
+
+class Fix(BaseModel):
+    """Edits that belong together and mend one problem, without changing what the author meant."""
+
+    model_config = ConfigDict(frozen=True)
+
+    edits: tuple[Edit, ...]
 
 
 class Diagnostic(BaseModel):
@@ -27,6 +47,8 @@ class Diagnostic(BaseModel):
     severity: Severity = Severity.ERROR
     message: str
     hint: str | None = None
+    fix: Fix | None = Field(default=None, exclude=True, repr=False)
+    """What `lint --fix` would do; for this process only, and no part of what others read."""
 
     def __str__(self) -> str:
         hint = f" ({self.hint})" if self.hint else ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from taskmark.task.source_text import Located, Place, Text
-from taskmark.task.yaml_nodes import Scalar
+from taskmark.task.yaml_nodes import Mapping, Scalar
 
 
 class Expression(NamedTuple):
@@ -48,12 +48,15 @@ class StepDraft:
     places: dict[str, Place] = field(default_factory=dict)
     """Where the value of each key of the mapping stands."""
     expressions: list[Expression] = field(default_factory=list)
-    argument_keys: list[Scalar] = field(default_factory=list)
+    arguments: Mapping | None = None
+    """Its `with`."""
     retry: dict[str, int] | None = None
     fallback_name: Scalar | None = None
     """The other tool or agent."""
-    fallback_keys: list[Scalar] | None = None
-    """The names in the fallback's own `with`; absent if it takes the step's."""
+    fallback_arguments: Mapping | None = None
+    """The fallback's own `with`; absent if it takes the step's."""
+    intact: bool = True
+    """False if some of its mapping is wrong in itself, so that a value may be the rest of another."""
     readable: bool = True
     """False if its mapping could not be read, so that its id is not known."""
     id: str = ""
@@ -68,6 +71,8 @@ class PhaseDraft:
     name: Text
     slug: str
     fields: dict[str, Any] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
+    """Where the value of each option stands."""
     depends_on: list[Scalar] = field(default_factory=list)
     dependencies_known: bool = True
     """False if `dependsOn` could not be read, so that no read can be called forbidden."""

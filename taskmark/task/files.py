@@ -20,6 +20,12 @@ _START = Place(1, 1)
 
 def read_source(path: Path, findings: Findings) -> str | None:
     """Returns the text of a file with LF line ends and without BOM; None after noting why not."""
+    text = read_exactly(path, findings)
+    return None if text is None else normalised(text)
+
+
+def read_exactly(path: Path, findings: Findings) -> str | None:
+    """Returns the text of a file with its own line ends and BOM; None after noting why not."""
     try:
         with path.open("rb") as file:
             data = file.read(SIZE_LIMIT + 1)
@@ -27,10 +33,15 @@ def read_source(path: Path, findings: Findings) -> str | None:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         findings.add(Code.UNREADABLE_FILE, _START, f"this file cannot be read: {reason}")
         return None
+    return decoded(data, findings)
+
+
+def decoded(data: bytes, findings: Findings) -> str | None:
+    """Returns what bytes say, as it stands there; None after noting that they are too many or no UTF-8."""
     if is_too_large(len(data), findings):
         return None
     try:
-        return normalised(data.decode("utf-8"))
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         before = normalised(data[: error.start].decode("utf-8"))
         place = Place(before.count("\n") + 1, len(before) - before.rfind("\n"))

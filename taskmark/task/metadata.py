@@ -10,7 +10,7 @@ from taskmark.task import options, values
 from taskmark.task.codes import Code
 from taskmark.task.inputs import SIZED, fit
 from taskmark.task.model import InputType, Requirement
-from taskmark.task.source_text import Findings, Place, shown
+from taskmark.task.source_text import Findings, Place, replacing, shown
 from taskmark.task.yaml_nodes import Entry, Items, Mapping, Node, Scalar, YamlSource, read_mapping
 
 _TYPES: tuple[str, ...] = get_args(InputType)
@@ -36,6 +36,8 @@ class Metadata:
     """Fields of the definition."""
     places: dict[str, Place] = field(default_factory=dict)
     """Where the value of each key stands."""
+    input_keys: list[Scalar] = field(default_factory=list)
+    """The names of the inputs, also of those that are wrong otherwise."""
     agents: list[Scalar] = field(default_factory=list)
     """The default agents."""
     readable: bool = True
@@ -54,9 +56,11 @@ def _input_type(node: Scalar, findings: Findings) -> str | None:
         return None
     meant = _OTHER_NAMES.get(text.lower())
     hint = f"did you mean `{meant}`?" if meant else findings.guess(text.rstrip("?"), _TYPES)
+    place = node.place()
+    fix = replacing(place, text, meant) if meant else findings.respelled(place, text, _TYPES)
     if text.endswith("?"):
-        hint = "an input is optional with `optional: true` in its long form"
-    findings.add(Code.UNKNOWN_INPUT_TYPE, node.place(), f"there is no input type `{shown(text)}`", hint)
+        hint, fix = "an input is optional with `optional: true` in its long form", None
+    findings.add(Code.UNKNOWN_INPUT_TYPE, place, f"there is no input type `{shown(text)}`", hint, fix)
     return None
 
 
@@ -192,17 +196,19 @@ def read_metadata(source: YamlSource | None, findings: Findings) -> Metadata:
         return Metadata(readable=False, inputs_known=False)
     metadata = Metadata(values.read_fields(mapping, METADATA_FIELDS, findings))
     metadata.places = {entry.key.text: entry.node.place() for entry in mapping.entries}
-    metadata.inputs_known = len(findings.diagnostics) == before or _all_inputs_read(mapping, metadata)
+    requirements = mapping.get("requirements")
+    if requirements is not None and isinstance(requirements.node, Mapping):
+        metadata.input_keys = [entry.key for entry in requirements.node.entries]
+    metadata.inputs_known = len(findings.diagnostics) == before or _are_inputs_known(mapping)
     agents = mapping.get("agents")
     if agents is not None and "default_agents" in metadata.fields:
         metadata.agents = values.text_nodes(agents.node, Findings(findings.file))
     return metadata
 
 
-def _all_inputs_read(mapping: Mapping, metadata: Metadata) -> bool:
+def _are_inputs_known(mapping: Mapping) -> bool:
     entry = mapping.get("requirements")
-    read = metadata.fields.get("requirements", ())
     if entry is None:
         # A key such as `requirement:` may have meant them.
         return set(mapping.value) <= set(METADATA_FIELDS)
-    return isinstance(entry.node, Mapping) and len(read) == len(entry.node.entries)
+    return isinstance(entry.node, Mapping) and all(map(_INPUT_NAME.fullmatch, entry.node.value))

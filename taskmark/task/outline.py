@@ -13,16 +13,17 @@ from dataclasses import dataclass, field
 
 from taskmark.task.codes import Code
 from taskmark.task.fences import Fence, Fences
-from taskmark.task.source_text import Findings, Place, Text, shown
+from taskmark.task.files import normalised
+from taskmark.task.headings import HEADING, PHASE, SECTIONS, Meant, meant
+from taskmark.task.source_text import Findings, Place, Text, replacing, shown
 from taskmark.task.yaml_nodes import YamlSource
 
 STEP_LIMIT = 10_000
 
-_HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]|$)")
-_PHASE = re.compile(r"phase(?:[ \t]+\d+[a-z]?[ \t]*(?::|[—–]|-(?=[ \t]))|[ \t]*:)[ \t]*(.*)", re.IGNORECASE)
 _ITEM = re.compile(r"([ \t]*)(?:[-*+]|\d{1,9}[.)])(?:([ \t]+)(?:\[[ xX]\][ \t]+)?|$)")
 _RULE = re.compile(r" {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}$")
-_SECTIONS = ("steps", "agents", "outputs")
+_UNSPACED = re.compile(r" {0,3}(#{1,6})(?=[^#\s])")
+_SPEAKING = re.compile(r" {0,3}(?:[-*+]\s+)?[*_]{0,2}[A-Za-z][\w-]*[*_]{0,2}:")
 
 
 @dataclass
@@ -50,6 +51,24 @@ class Section:
     """Whether it stands outside of any phase."""
 
 
+@dataclass(frozen=True)
+class Passed:
+    """A line of the form `word: …` that was passed over as prose, and where it stands."""
+
+    number: int
+    line: str
+    phase: int
+    """The number of the phase around it, 0 outside of any."""
+    in_head: bool
+    """Whether it stands among the phase's options."""
+    section: str | None
+    """The section around it."""
+    after_item: bool
+    """Whether a list item of that section stands before it."""
+    begins: bool
+    """Whether it begins a paragraph, or stands right under one that does."""
+
+
 @dataclass
 class PhaseOutline:
     """A `## Phase:` heading and what stands under it."""
@@ -73,6 +92,11 @@ class Outline:
     metadata: YamlSource | None = None
     phases: list[PhaseOutline] = field(default_factory=list)
     outputs: Section | None = None
+    passed: list[Passed] = field(default_factory=list)
+    passed_yaml: list[YamlSource] = field(default_factory=list)
+    """Fenced blocks of YAML that nothing reads, except those that front matter makes documentation."""
+    strays: list[Section] = field(default_factory=list)
+    """Sections outside of any phase."""
     intact: bool = True
     """False if something does not end or is misplaced, so that what seems missing may be there."""
 
@@ -82,6 +106,14 @@ def read_outline(text: str, findings: Findings) -> Outline:
     reader = _OutlineReader(text.split("\n"), findings)
     reader.read()
     return reader.outline
+
+
+def looks_like_task(text: str) -> bool:
+    """Whether a markdown text has a phase or steps, or nearly so, outside of its fenced blocks."""
+    findings = Findings("")
+    outline = read_outline(normalised(text), findings)
+    parts = (Code.MISSPELT_HEADING, Code.MISPLACED_SECTION)
+    return bool(outline.phases) or any(found.code in parts for found in findings.diagnostics)
 
 
 class _OutlineReader:
@@ -97,6 +129,7 @@ class _OutlineReader:
         self._item: Item | None = None
         self._after_blank = False
         self._in_head = False
+        self._has_front_matter = False
 
     def read(self) -> None:
         row = self._front_matter()
@@ -110,6 +143,7 @@ class _OutlineReader:
         for row, line in enumerate(self._lines[1:], start=1):
             if line.rstrip() in ("---", "..."):
                 self.outline.metadata = YamlSource(self._lines[1:row], 2)
+                self._has_front_matter = True
                 return row + 1
         hint = "end it with a line `---`"
         self.outline.intact = False
@@ -132,7 +166,7 @@ class _OutlineReader:
         if end is not None:
             self._item = None
             return end + 1
-        heading = _HEADING.match(line)
+        heading = HEADING.match(line) or self._unspaced(row, line)
         if heading is not None:
             self._heading(row, heading)
         else:
@@ -150,7 +184,7 @@ class _OutlineReader:
             return True
         if indent <= self._item.marker_indent:
             return False
-        return not (_HEADING.match(line) or _ITEM.match(line))
+        return not (HEADING.match(line) or _ITEM.match(line))
 
     def _add_to_item(self, line: str) -> None:
         item = self._item
@@ -173,6 +207,7 @@ class _OutlineReader:
         if self._section is None:
             if self._in_head and self._phase is not None:
                 self._phase.head.append((row + 1, line))
+            self._pass_over(row, line)
             return
         match = None if _RULE.match(line) else _ITEM.match(line)
         if match is not None and (self._item is not None or len(match[1].expandtabs(4)) <= 3):
@@ -181,6 +216,31 @@ class _OutlineReader:
             self._continue_item(row, line)
         else:
             self._item = None
+            self._pass_over(row, line)
+
+    def _pass_over(self, row: int, line: str) -> None:
+        """Keeps a line that nothing reads, for whoever judges whether it was meant to be read."""
+        if _SPEAKING.match(line) is None:
+            return
+        begins = row == 0 or not self._is_prose(self._lines[row - 1])
+        last = self.outline.passed[-1] if self.outline.passed else None
+        begins = begins or (last is not None and last.number == row and last.begins)
+        section = self._section
+        self.outline.passed.append(
+            Passed(
+                row + 1,
+                line,
+                len(self.outline.phases) if self._phase is not None else 0,
+                self._in_head,
+                section.kind if section else None,
+                bool(section and section.items),
+                begins,
+            )
+        )
+
+    @staticmethod
+    def _is_prose(line: str) -> bool:
+        return bool(line.strip()) and not HEADING.match(line) and not line.lstrip().startswith(("```", "~~~"))
 
     def _begin_item(self, row: int, line: str, match: re.Match[str]) -> None:
         assert self._section is not None
@@ -220,7 +280,7 @@ class _OutlineReader:
     def _next_structure(self, row: int) -> int:
         """Where an unclosed YAML block probably ends: at the next heading that means something."""
         for index in range(row, len(self._lines)):
-            heading = _HEADING.match(self._lines[index])
+            heading = HEADING.match(self._lines[index])
             if heading is not None and _is_structure(_heading_text(self._lines[index], index + 1, heading)):
                 return index
         return len(self._lines)
@@ -230,23 +290,56 @@ class _OutlineReader:
             self.outline.metadata = source
         elif self._in_head and self._phase is not None and self._phase.fenced is None:
             self._phase.fenced = source
+        elif self.outline.phases or not self._has_front_matter:
+            self.outline.passed_yaml.append(source)
 
     def _heading(self, row: int, match: re.Match[str]) -> None:
         level, title = len(match[1]), _heading_text(self._lines[row], row + 1, match)
         place = Place(row + 1, match.start(1) + 1)
         self._item = None
-        phase = _PHASE.fullmatch(title.value) if level == 2 else None
+        phase = PHASE.fullmatch(title.value) if level == 2 else None
         if phase is not None:
-            self._begin_phase(title, phase)
-        elif title.value.lower() in _SECTIONS and level in (2, 3):
+            self._begin_phase(title.part(phase.start(1)))
+        elif title.value.lower() in SECTIONS and level in (2, 3):
             self._begin_section(title.value.lower(), level, place)
+        elif (near := self._meant(title, row)) is not None:
+            self._recover(row, match, title, near)
         elif level <= 3:
             self._end_part(level)
             if level == 1 and self.outline.title is None and title.value:
                 self.outline.title = title
 
-    def _begin_phase(self, title: Text, match: re.Match[str]) -> None:
-        self._phase = PhaseOutline(title.part(match.start(1)))
+    def _unspaced(self, row: int, line: str) -> re.Match[str] | None:
+        """Returns the mark of a heading such as `###Steps`, which markdown takes for prose."""
+        match = _UNSPACED.match(line)
+        if match is None or not _is_structure(_heading_text(line, row + 1, match)):
+            return None
+        place = Place(row + 1, match.start(1) + 1)
+        message, hint = "this is no heading yet", "write a blank behind the `#`"
+        fix = replacing(place, match[1], f"{match[1]} ")
+        self._findings.add(Code.MISSPELT_HEADING, place, message, hint, fix)
+        return match
+
+    def _meant(self, title: Text, row: int) -> Meant | None:
+        return meant(title.value, self._lines, row, in_phase=self._phase is not None)
+
+    def _recover(self, row: int, match: re.Match[str], title: Text, near: Meant) -> None:
+        """Notes a heading that is nearly one of ours, and goes on as if it were."""
+        place = Place(row + 1, match.start(1) + 1)
+        line = self._lines[row].rstrip()
+        is_phase = near.kind == "phase"
+        end = title.place(near.name_at).column - 1 if is_phase else len(line)
+        example = f"{near.instead}name" if is_phase else near.instead
+        what = "this heading opens no phase" if is_phase else f"nobody reads these {near.kind}"
+        fix = replacing(place, line[match.start(1) : end], near.instead)
+        self._findings.add(Code.MISSPELT_HEADING, place, what, f"write `{example}`", fix)
+        if is_phase:
+            self._begin_phase(title.part(near.name_at))
+        else:
+            self._begin_section(near.kind, 3, place)
+
+    def _begin_phase(self, name: Text) -> None:
+        self._phase = PhaseOutline(name)
         self.outline.phases.append(self._phase)
         self._section = None
         self._in_head = True
@@ -262,6 +355,7 @@ class _OutlineReader:
         else:
             self._end_part(level)
             section.stray = True
+            self.outline.strays.append(section)
         self._section = section
 
     def _add_section(self, sections: dict[str, Section], section: Section) -> None:
@@ -307,7 +401,7 @@ def _heading_text(line: str, number: int, match: re.Match[str]) -> Text:
 
 
 def _is_structure(heading: Text) -> bool:
-    return _PHASE.fullmatch(heading.value) is not None or heading.value.lower() in _SECTIONS
+    return PHASE.fullmatch(heading.value) is not None or heading.value.lower() in SECTIONS
 
 
 def count_steps(outline: Outline) -> int:

@@ -6,11 +6,13 @@ import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from taskmark.errors import InvalidTask
 from taskmark.task.advice import advise
+from taskmark.task.arguments import input_misfits, note_misfits
 from taskmark.task.catalog import Catalog
 from taskmark.task.codes import Code
 from taskmark.task.diagnostics import Diagnostic, Severity
@@ -32,6 +34,7 @@ from taskmark.task.resolution import (
 )
 from taskmark.task.slugs import LONGEST_ID, slug
 from taskmark.task.source_text import Findings, Place
+from taskmark.task.strays import check_strays
 from taskmark.task.subtasks import COUNT_LIMIT, Subtasks
 from taskmark.task.vocabulary import Vocabulary
 
@@ -79,10 +82,14 @@ def check_file(path: Path | str, *, catalog: Catalog | None = None) -> Checked:
     text = read_source(path, findings)
     if text is None:
         return Checked(None, tuple(findings.diagnostics))
-    catalog = Catalog.beside(path) if catalog is None else catalog
+    return check_source(text, path, catalog=Catalog.beside(path) if catalog is None else catalog)
+
+
+def check_source(text: str, path: Path, *, catalog: Catalog) -> Checked:
+    """Returns what `check_file` does for a file with this text, whatever the file says now."""
     source = _source_path(path, catalog.root)
     subtasks = Subtasks(catalog, _parse, (source,))
-    definition, diagnostics = _parse(text, str(path), subtasks, path.stem)
+    definition, diagnostics = _parse(normalised(text), str(path), subtasks, path.stem)
     if definition is not None:
         definition = definition.model_copy(update={"source_path": source.as_posix()})
     return Checked(definition, tuple(diagnostics))
@@ -180,7 +187,8 @@ class _Parsing:
         reads = self._resolve(phases, outputs, metadata)
         self._look_up(phases, metadata)
         tasks = self._load_tasks(phases)
-        advise(phases, metadata, findings)
+        check_strays(outline, kinds, findings)
+        advise(phases, outputs, metadata, self._catalog.effects, findings)
         name = self._name(outline, metadata)
         retry = metadata.fields.get("retry", Retry())
         return {
@@ -217,7 +225,7 @@ class _Parsing:
         check_phase_names(phases, self._findings)
         assign_ids(phases, self._findings)
         resolve_dependencies(phases, self._findings)
-        inputs = [requirement.name for requirement in metadata.fields.get("requirements", ())]
+        inputs = [key.text for key in metadata.input_keys]
         names = Names(inputs, phases, inputs_known=metadata.inputs_known)
         reads = resolve_reads(phases, names, self._findings)
         resolve_task_outputs(outputs, phases, names, self._findings)
@@ -244,9 +252,12 @@ class _Parsing:
         return tasks
 
     def _check_inputs(self, step: StepDraft, task: TaskDefinition) -> None:
+        what = f"task `{step.value.value}`"
+        if step.arguments is not None and step.intact:
+            note_misfits(what, step.arguments, partial(input_misfits, task.requirements), self._findings)
         self._vocabulary.check_arguments(
-            f"task `{step.value.value}`",
-            step.argument_keys,
+            what,
+            step.arguments,
             step.place,
             known=[requirement.name for requirement in task.requirements],
             required=[requirement.name for requirement in task.requirements if requirement.required],

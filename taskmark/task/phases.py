@@ -118,6 +118,7 @@ def _continues(line: str, has_no_value: bool) -> bool:
 
 def _read_option(phase: PhaseDraft, entry: Entry, findings: Findings) -> None:
     key, node = entry.key.text, entry.node
+    phase.places[key] = node.place()
     if key == "dependsOn":
         phase.depends_on = _dependencies(node, findings)
         phase.dependencies_known = isinstance(node, Scalar | Items)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from taskmark.task.codes import Code
+from taskmark.task.diagnostics import Fix
 from taskmark.task.drafts import Expression, OutputDraft, PhaseDraft, StepDraft
 from taskmark.task.graph import Graph
 from taskmark.task.names import Names, Reads, Scope
 from taskmark.task.options import GATES
 from taskmark.task.slugs import LONGEST_ID, slug
-from taskmark.task.source_text import Findings, Place, Text, shown
+from taskmark.task.source_text import Findings, Place, Text, replacing, shown
 from taskmark.task.validations import split_validation
 from taskmark.task.yaml_nodes import Scalar
 
@@ -95,12 +96,22 @@ def resolve_dependencies(phases: Sequence[PhaseDraft], findings: Findings) -> No
             target = slug(node.text)
             if target in resolved:
                 message = f"`{shown(node.text)}` stands here twice"
-                findings.add(Code.DUPLICATE_DEPENDENCY, node.place(), message)
+                findings.add(Code.DUPLICATE_DEPENDENCY, node.place(), message, fix=_without(node))
             elif _is_usable(phase, node, by_slug, findings):
                 resolved[target] = None
         phase.resolved = tuple(resolved)
     for cycle in Graph({name: phase.resolved for name, phase in by_slug.items()}).cycles:
         _note_cycle(cycle, by_slug, findings)
+
+
+def _without(node: Scalar) -> Fix | None:
+    """Returns the fix that takes a value out of a list in brackets, with the comma before it."""
+    row, column = node.start
+    line = node.source.lines[row]
+    comma = line.rfind(",", 0, column)
+    if node.end[0] != row or comma < 0 or line[comma + 1 : column].strip():
+        return None
+    return replacing(node.source.place(row, comma), line[comma : node.end[1]], "")
 
 
 def _is_usable(phase: PhaseDraft, node: Scalar, known: dict[str, PhaseDraft], findings: Findings) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from taskmark.task.codes import WARNINGS, Code
-from taskmark.task.diagnostics import Diagnostic, Severity
-from taskmark.task.hints import did_you_mean
+from taskmark.task.diagnostics import Diagnostic, Edit, Fix, Severity
+from taskmark.task.hints import did_you_mean, sole
 
 _MOST_HINTS = 200
 
@@ -94,8 +94,10 @@ class Findings:
     gave_up: bool = False
     """Whether a limit was passed, so that nothing more of the file is to be read."""
 
-    def add(self, code: Code, place: Place, message: str, hint: str | None = None) -> None:
-        """Notes a problem."""
+    def add(
+        self, code: Code, place: Place, message: str, hint: str | None = None, fix: Fix | None = None
+    ) -> None:
+        """Notes a problem, and what would mend it if that is certain."""
         severity = Severity.WARNING if code in WARNINGS else Severity.ERROR
         self.diagnostics.append(
             Diagnostic(
@@ -106,6 +108,7 @@ class Findings:
                 severity=severity,
                 message=message,
                 hint=hint,
+                fix=fix,
             )
         )
 
@@ -114,10 +117,31 @@ class Findings:
         self.hints_left -= 1
         return did_you_mean(word, names) if self.hints_left >= 0 else None
 
+    def respelled(self, place: Place, word: str, names: Iterable[str]) -> Fix | None:
+        """Returns the fix that writes the one name that can be meant. It follows a guess, in its bounds."""
+        return replacing(place, word, sole(word, names)) if self.hints_left >= 0 else None
+
     @property
     def has_errors(self) -> bool:
         """Whether anything noted so far prevents a start."""
         return any(diagnostic.severity is Severity.ERROR for diagnostic in self.diagnostics)
+
+
+def replacing(place: Place, old: str, new: str | None) -> Fix | None:
+    """Returns the fix that writes one text in place of another on one line; none without a new text."""
+    if new is None or new == old or "\n" in old + new:
+        return None
+    return Fix(edits=(Edit(line=place.line, column=place.column, old=old, new=new),))
+
+
+def without_tabs(lines: Sequence[str], first: int) -> Fix | None:
+    """Returns the fix that indents lines with two spaces for each tab; `first` is the number of the first."""
+    edits = []
+    for number, line in enumerate(lines, first):
+        indent = line[: len(line) - len(line.lstrip(" \t"))]
+        if "\t" in indent:
+            edits.append(Edit(line=number, column=1, old=indent, new=indent.replace("\t", "  ")))
+    return Fix(edits=tuple(edits)) if edits else None
 
 
 def shown(text: str) -> str:

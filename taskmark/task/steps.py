@@ -9,12 +9,13 @@ from typing import Any
 
 from taskmark.task import options, values
 from taskmark.task.codes import Code
+from taskmark.task.diagnostics import Edit, Fix
 from taskmark.task.drafts import Expression, StepDraft
 from taskmark.task.durations import EXAMPLES, parse_duration
-from taskmark.task.hints import nearly
+from taskmark.task.hints import nearly, sole
 from taskmark.task.model import Fallback
 from taskmark.task.outline import Item
-from taskmark.task.source_text import Findings, Place, Text, concat, shown
+from taskmark.task.source_text import Findings, Place, Text, concat, replacing, shown, without_tabs
 from taskmark.task.yaml_nodes import Entry, Mapping, Node, Scalar, YamlSource, read_mapping, scalars
 
 SEPARATOR = " - "
@@ -46,10 +47,12 @@ def read_step(item: Item, kinds: frozenset[str], findings: Findings) -> StepDraf
         findings.add(Code.EMPTY_STEP, item.text.place(), "this step is empty", "write what is to be done")
         return None
     body = _split_body(item, kinds, findings)
+    before = len(findings.diagnostics)
     mapping = read_mapping(body.mapping, findings) if body.mapping else None
+    intact = len(findings.diagnostics) == before
     has_mapping = body.mapping is not None
     step = _read_text(body, kinds, has_mapping, findings)
-    step.readable = mapping is not None or not has_mapping
+    step.intact, step.readable = intact, mapping is not None or not has_mapping
     _Options(step, findings).read(mapping)
     if step.kind in _TEMPLATED_DESCRIPTIONS or step.kind not in options.BUILT_IN_KINDS:
         step.expressions.extend(_templates_in(step.description.value, step.description))
@@ -64,7 +67,8 @@ def _split_body(item: Item, kinds: Iterable[str], findings: Findings) -> _Body:
     end, stop = mapping_rows(item)
     rest = _joined(item, end, kinds, findings)
     if item.unindented is not None:
-        _refuse_unindented(item.unindented, findings)
+        _refuse_unindented(item.unindented, item, findings)
+    _note_late_keys(item, stop, findings)
     if stop == end:
         return _Body(item.text, rest, None)
     lines = item.body[end:stop]
@@ -72,9 +76,20 @@ def _split_body(item: Item, kinds: Iterable[str], findings: Findings) -> _Body:
         indent = line[: len(line) - len(line.lstrip())]
         if "\t" in indent and line.strip():
             place = Place(item.body_line + end + row, indent.index("\t") + 1)
-            findings.add(Code.TAB_INDENTATION, place, "a tab cannot indent YAML", "indent with spaces")
+            hint, fix = "indent with spaces", without_tabs(lines, item.body_line + end)
+            findings.add(Code.TAB_INDENTATION, place, "a tab cannot indent YAML", hint, fix)
             return _Body(item.text, rest, None)
     return _Body(item.text, rest, YamlSource(lines, item.body_line + end))
+
+
+def _note_late_keys(item: Item, stop: int, findings: Findings) -> None:
+    """A step's key after the prose that ends its mapping is prose too, and hardly meant so."""
+    for row in range(stop, len(item.body)):
+        match = _KEY_LINE.match(item.body[row])
+        if match is not None and match[1] in STEP_KEYS and not is_outside(item, item.body[row]):
+            message = f"`{match[1]}:` stands after prose, so it does not belong to the step"
+            place = Place(item.body_line + row, match.start(1) + 1)
+            findings.add(Code.IGNORED_TEXT, place, message, "move it up to the other keys")
 
 
 def mapping_rows(item: Item) -> tuple[int, int]:
@@ -119,12 +134,19 @@ def _end_of_mapping(item: Item, start: int) -> int:
     return len(item.body)
 
 
-def _refuse_unindented(text: Text, findings: Findings) -> None:
+def _refuse_unindented(text: Text, item: Item, findings: Findings) -> None:
     """A step's key at the margin is meant for the step: markdown alone would make it prose."""
     if _step_key(text.value):
         word = text.value.split(":", 1)[0]
         message = f"`{word}:` is not indented, so it does not belong to the step"
-        findings.add(Code.UNINDENTED_MAPPING, text.place(), message, "indent it by two spaces")
+        fix = Fix(
+            edits=tuple(
+                Edit(line=item.body_line + row, column=1, old="", new=" " * (item.marker_indent + 2))
+                for row, line in enumerate(item.body)
+                if is_outside(item, line) and line[:1] != " "
+            )
+        )
+        findings.add(Code.UNINDENTED_MAPPING, text.place(), message, "indent it by two spaces", fix)
 
 
 def _joined(item: Item, end: int, kinds: Iterable[str], findings: Findings) -> Text | None:
@@ -223,7 +245,8 @@ def _kind_of(
     if near is None and not has_mapping:
         return "plain"
     hint = f"did you mean `{near}:`?" if near else f"known kinds: {', '.join(sorted(kinds))}"
-    findings.add(Code.UNKNOWN_KIND, text.place(), f"there is no step kind `{shown(word)}`", hint)
+    fix = replacing(text.place(), word, sole(word, kinds))
+    findings.add(Code.UNKNOWN_KIND, text.place(), f"there is no step kind `{shown(word)}`", hint, fix)
     return word
 
 
@@ -318,7 +341,7 @@ class _Options:
         if mapping is None:
             return
         arguments = mapping.value
-        self._step.argument_keys = [entry.key for entry in mapping.entries]
+        self._step.arguments = mapping
         over = mapping.get("over") if self._step.kind == "aggregate" else None
         if over is not None and isinstance(over.node, Scalar) and not _templates_in(over.node.text, None):
             # What an aggregate reads is an expression; the engine fills `with` in as templates.
@@ -397,7 +420,7 @@ class _Options:
             if mapping is None:
                 return
             arguments = mapping.value
-            self._step.fallback_keys = [entry.key for entry in mapping.entries]
+            self._step.fallback_arguments = mapping
             self._collect(mapping)
         self._step.fallback_name = node
         self._step.fields["fallback"] = Fallback(kind=kind, name=node.text.strip(), arguments=arguments)

@@ -10,7 +10,7 @@ from typing import Any
 from taskmark.task.codes import Code
 from taskmark.task.durations import EXAMPLES, parse_duration
 from taskmark.task.model import Json
-from taskmark.task.source_text import Findings, shown
+from taskmark.task.source_text import Findings, replacing, shown
 from taskmark.task.yaml_nodes import Entry, Items, Mapping, Node, Scalar
 
 Reader = Callable[[Node, Findings], Any]
@@ -63,7 +63,9 @@ def refuse_key(entry: Entry, known: MappingType[str, Any], findings: Findings) -
     """Notes a key that nobody knows."""
     key = entry.key.text
     hint = findings.guess(key, known)
-    findings.add(Code.UNKNOWN_KEY, entry.key.place(), f"unknown key `{shown(key)}`", hint)
+    place = entry.key.place()
+    fix = findings.respelled(place, key, known)
+    findings.add(Code.UNKNOWN_KEY, place, f"unknown key `{shown(key)}`", hint, fix)
 
 
 def is_missing(entry: Entry, findings: Findings) -> bool:
@@ -104,8 +106,10 @@ def _boolean(node: Scalar, findings: Findings) -> bool | None:
         return value
     if not _is_placeholder(node, ("true", "false"), findings):
         message = f"expected true or false, found `{shown(node.text)}`"
-        hint = {"yes": "write true", "on": "write true", "no": "write false", "off": "write false"}
-        findings.add(Code.WRONG_TYPE, node.place(), message, hint.get(node.text.lower()))
+        meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(node.text.lower())
+        hint, place = f"write {meant}" if meant else None, node.place()
+        fix = replacing(place, node.text, meant) if node.plain else None
+        findings.add(Code.WRONG_TYPE, place, message, hint, fix)
     return None
 
 
@@ -128,7 +132,9 @@ def choice(*choices: str) -> Reader:
             return node.text
         if not _is_placeholder(node, choices, findings):
             message = f"`{shown(node.text)}` is none of {', '.join(choices)}"
-            findings.add(Code.INVALID_VALUE, node.place(), message, findings.guess(node.text, choices))
+            hint, place = findings.guess(node.text, choices), node.place()
+            fix = findings.respelled(place, node.text, choices)
+            findings.add(Code.INVALID_VALUE, place, message, hint, fix)
         return None
 
     return one_of(read, f"one of {', '.join(choices)}", {"enum": list(choices)})

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from taskmark.errors import InvalidTask
-from taskmark.task.catalog import Catalog
+from taskmark.task.arguments import note_misfits
+from taskmark.task.catalog import AGGREGATE_OPTIONS, Catalog
 from taskmark.task.codes import Code
 from taskmark.task.drafts import PhaseDraft, StepDraft
+from taskmark.task.hints import other_spelling
 from taskmark.task.model import Agent
 from taskmark.task.slugs import is_agent_id
-from taskmark.task.source_text import Findings, Place, shown
-from taskmark.task.yaml_nodes import Scalar
+from taskmark.task.source_text import Findings, Place, replacing, shown
+from taskmark.task.yaml_nodes import Mapping, Scalar
 
 
 class Vocabulary:
@@ -61,44 +64,54 @@ class Vocabulary:
     def _check_step(self, step: StepDraft) -> None:
         value, place = step.value.value, step.value.place()
         if step.kind == "tool" and value:
-            self._check_tool(value, place, step.argument_keys, step.place)
+            self._check_tool(value, place, step.arguments, step.place, intact=step.intact)
         elif step.kind == "agent" and value:
             self.check_agent(value, place)
+        elif step.kind == "aggregate" and value in AGGREGATE_OPTIONS and step.arguments:
+            what, known = f"aggregate `{value}`", ("over", *AGGREGATE_OPTIONS[value])
+            self.check_arguments(what, step.arguments, step.place, known=known, required=())
         elif step.kind == "aggregate" and value and value not in self._catalog.aggregates:
             hint = self._findings.guess(value, self._catalog.aggregates)
-            self._findings.add(Code.UNKNOWN_AGGREGATE, place, f"there is no aggregate `{shown(value)}`", hint)
+            message = f"there is no aggregate `{shown(value)}`"
+            fix = replacing(place, value, other_spelling(value, self._catalog.aggregates))
+            self._findings.add(Code.UNKNOWN_AGGREGATE, place, message, hint, fix)
         if step.fallback_name is not None:
             self._check_fallback(step, step.fallback_name)
 
     def _check_fallback(self, step: StepDraft, name: Scalar) -> None:
-        keys = step.argument_keys if step.fallback_keys is None else step.fallback_keys
+        arguments = step.fallback_arguments or step.arguments
         if step.fields["fallback"].kind == "agent":
             self.check_agent(name.text.strip(), name.place())
         else:
-            self._check_tool(name.text.strip(), name.place(), keys, name.place())
+            self._check_tool(name.text.strip(), name.place(), arguments, name.place(), intact=step.intact)
 
-    def _check_tool(self, name: str, place: Place, keys: Sequence[Scalar], step: Place) -> None:
+    def _check_tool(
+        self, name: str, place: Place, arguments: Mapping | None, step: Place, *, intact: bool
+    ) -> None:
         if name not in self._catalog.tools:
             hint = self._findings.guess(name, self._catalog.tools)
             if " " in name:
                 hint = "a description stands behind ` - `: `tool: name - description`"
-            self._findings.add(Code.UNKNOWN_TOOL, place, f"there is no tool `{shown(name)}`", hint)
+            fix = replacing(place, name, other_spelling(name, self._catalog.tools))
+            self._findings.add(Code.UNKNOWN_TOOL, place, f"there is no tool `{shown(name)}`", hint, fix)
             return
         schema = self._catalog.tools[name]
         if schema is not None:
             self.check_arguments(
                 f"tool `{name}`",
-                keys,
+                arguments,
                 step,
                 known=schema.get("properties", {}),
                 required=schema.get("required", ()),
                 open_ended=bool(schema.get("additionalProperties")),
             )
+        if arguments is not None and intact and self._catalog.misfits is not None:
+            note_misfits(f"tool `{name}`", arguments, partial(self._catalog.misfits, name), self._findings)
 
     def check_arguments(
         self,
         what: str,
-        keys: Sequence[Scalar],
+        arguments: Mapping | None,
         step: Place,
         *,
         known: Iterable[str],
@@ -107,13 +120,14 @@ class Vocabulary:
     ) -> None:
         """Checks that `with` gives what is needed and nothing that is not taken."""
         known = tuple(known)
+        keys = [entry.key for entry in arguments.entries] if arguments else []
         given = [key.text for key in keys]
         for key in keys:
             if key.text not in known and not open_ended:
                 hint = self._findings.guess(key.text, known)
-                self._findings.add(
-                    Code.UNKNOWN_ARGUMENT, key.place(), f"{what} takes no `{shown(key.text)}`", hint
-                )
+                fix = self._findings.respelled(key.place(), key.text, known)
+                message = f"{what} takes no `{shown(key.text)}`"
+                self._findings.add(Code.UNKNOWN_ARGUMENT, key.place(), message, hint, fix)
         missing = [name for name in required if name not in given]
         if missing:
             names = ", ".join(f"`{name}`" for name in missing)

@@ -7,6 +7,7 @@ tags and deep nesting are refused at the first event that shows them. Scalars fo
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any
@@ -25,13 +26,17 @@ from ruamel.yaml.events import (
 from ruamel.yaml.reader import ReaderError
 
 from taskmark.task.codes import Code
-from taskmark.task.source_text import Findings, Place, shown
+from taskmark.task.diagnostics import Fix
+from taskmark.task.source_text import Findings, Place, replacing, shown, without_tabs
 from taskmark.task.yaml_quick import read_quickly
 from taskmark.task.yaml_tree import Entry, Items, Mapping, Node, Scalar, YamlSource, scalars
 
 __all__ = ["Entry", "Items", "Mapping", "Node", "Scalar", "YamlSource", "read_mapping", "scalars"]
 
 NESTING_LIMIT = 32
+
+_BARE_TEMPLATE = re.compile(r"""\{\{[^{}"\\]*\}\}(?=[ \t]*(?:$|[,\]}#]))""")
+_SPACES = "indent with spaces, not tabs"
 
 
 class _Refused(Exception):
@@ -53,7 +58,9 @@ def read_mapping(source: YamlSource, findings: Findings) -> Mapping | None:
             return quick
         node = _Builder(source, findings).build()
     except _Refused as refused:
-        findings.add(refused.code, source.place(*refused.at), refused.message, refused.hint)
+        tabbed = refused.hint == _SPACES
+        fix = without_tabs(source.lines, source.first_line) if tabbed else None
+        findings.add(refused.code, source.place(*refused.at), refused.message, refused.hint, fix)
         # Nobody nests so deep by mistake: whatever else such a file has may cost as much again.
         findings.gave_up = refused.code is Code.NESTING_TOO_DEEP
         return None
@@ -165,7 +172,8 @@ class _Builder:
         for key, node in zip(parts[::2], parts[1::2], strict=True):
             if not isinstance(key, Scalar):
                 hint = 'put quotes around an expression: "{{ … }}"'
-                self._findings.add(Code.WRONG_TYPE, key.place(), "a key must be a plain word", hint)
+                fix = self._quoted_template(key.place())
+                self._findings.add(Code.WRONG_TYPE, key.place(), "a key must be a plain word", hint, fix)
             elif key.text in entries:
                 first = entries[key.text].key.place().line
                 message = f"`{shown(key.text)}` stands here a second time, after line {first}"
@@ -173,6 +181,13 @@ class _Builder:
             else:
                 entries[key.text] = Entry(key, node)
         return Mapping(tuple(entries.values()), place)
+
+    def _quoted_template(self, place: Place) -> Fix | None:
+        """Returns the fix that puts quotes around `{{ … }}`, which YAML reads as a mapping in a mapping."""
+        line = self._source.lines[place.line - self._source.first_line]
+        found = _BARE_TEMPLATE.match(line, place.column - 2) if place.column > 1 else None
+        at = Place(place.line, place.column - 1)
+        return replacing(at, found[0], f'"{found[0]}"') if found else None
 
 
 def _reason(error: MarkedYAMLError) -> str:
@@ -183,5 +198,5 @@ def _syntax_hint(error: MarkedYAMLError) -> str | None:
     if "mapping values are not allowed" in str(error.problem):
         return "put quotes around a text that contains `: `"
     if "\\t" in str(error.problem):
-        return "indent with spaces, not tabs"
+        return _SPACES
     return "put quotes around texts with special characters"

@@ -107,6 +107,7 @@ class WriteFile(Tool[WriteFileParameters]):
     """
 
     name = "write-file"
+    repeatable = True
     parameters = WriteFileParameters
 
     async def execute(self, parameters: WriteFileParameters, context: StepContext) -> Json:

@@ -24,6 +24,7 @@ class FunctionDetails:
     timeout: float | None = None
     resumable: bool = False
     needs: tuple[str, ...] = ()
+    repeatable: bool = False
 
 
 def function_tool(function: Callable[..., Any], details: FunctionDetails) -> Tool[Any]:
@@ -39,6 +40,7 @@ def function_tool(function: Callable[..., Any], details: FunctionDetails) -> Too
         resumable = details.resumable
         timeout = details.timeout
         needs = details.needs
+        repeatable = details.repeatable
 
         async def execute(self, parameters: BaseModel, context: StepContext) -> Json:
             output = await call_either(function, parameters, context)

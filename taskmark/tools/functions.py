@@ -120,6 +120,7 @@ class Python(Tool[PythonParameters]):
     """Calls a Python function in a process of its own; it may be `async`."""
 
     name = "python"
+    repeatable = True
     parameters = PythonParameters
 
     def __init__(self, *, paths: Sequence[Path] = (), limits: ProcessLimits | None = None) -> None:

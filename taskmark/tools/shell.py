@@ -43,6 +43,7 @@ class Shell(Tool[ShellParameters]):
     """Runs a program in a process of its own, under limits, and leaves nothing running."""
 
     name = "shell"
+    repeatable = True
     parameters = ShellParameters
 
     def __init__(self, limits: ProcessLimits | None = None) -> None:

@@ -10,6 +10,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
 from taskmark.errors import Category, StepFailed
+from taskmark.task.catalog import Misfit
 from taskmark.task.hints import closest
 from taskmark.task.model import Json
 
@@ -44,6 +45,22 @@ def validate_arguments(tool_name: str, model: type[Model], arguments: Mapping[st
             hint=f"it takes {', '.join(_keys(model)) or 'no arguments'}",
         )
     return checked
+
+
+def misfits(model: type[BaseModel], arguments: Mapping[str, Json]) -> list[Misfit]:
+    """Returns the values that do not fit the parameters. What is missing or unknown at the top is not among
+    them: that can be told from the schema alone."""
+    try:
+        model.model_validate(dict(arguments))
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False)
+    else:
+        return []
+    reasons: dict[tuple[str | int, ...], list[str]] = {}
+    for problem in problems:
+        if len(problem["loc"]) != 1 or problem["type"] not in ("missing", "extra_forbidden"):
+            reasons.setdefault(problem["loc"], []).append(_plain(problem["msg"]))
+    return [Misfit(path, "; ".join(messages)) for path, messages in reasons.items()]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -83,6 +83,7 @@ class Http(Tool[HttpParameters]):
     """Makes an HTTP call to a host that is allowed, without the machine's proxies and credentials."""
 
     name = "http"
+    repeatable = True
     parameters = HttpParameters
 
     def __init__(

@@ -32,6 +32,7 @@ requirements:
   id: count
   with:
     command: [wc, -l, "{{ inputs.file }}"]
+    env: {COUNT: "{{ inputs.count }}"}
 ### Outputs
 - lines: steps.count.output.stdout.split()[0] | int
 

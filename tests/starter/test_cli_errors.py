@@ -103,7 +103,7 @@ def test_an_invalid_file_shows_where(project, capsys):
     assert run(["start", "bad"]) == 2
     shown = capsys.readouterr().err
     assert "bad.md:5:3: error[unknown-kind]" in shown
-    assert "    5 │ - tol: shell - x\n      │   ^\n" in shown
+    assert "    5 │ - tol: shell - x\n      │   ^^^\n" in shown
 
 
 def test_a_wrong_setting_is_misuse(project, capsys, monkeypatch):

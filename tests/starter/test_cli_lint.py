@@ -1,5 +1,6 @@
 """`lint`: every problem with its place, for people and for programs."""
 
+import io
 import json
 
 import pytest
@@ -78,9 +79,100 @@ def test_a_folder_means_its_files_and_an_id_its_file(project, capsys):
     assert capsys.readouterr().err.count("1 file: no problems") == 2
 
 
-def test_an_unknown_file_exits_with_2(project, capsys):
-    assert run(["lint", "nowhere.md"]) == 2
-    assert "there is no task" in capsys.readouterr().err
+def test_a_file_that_is_not_there_is_one_problem_among_the_others(project, capsys):
+    (project / "bad.md").write_text(BAD)
+    assert run(["lint", "nowhere.md", "exampl", "bad.md", "-o", "json"]) == 2
+    told = capsys.readouterr()
+    assert [(row["file"], row["code"]) for row in json.loads(told.out)][:3] == [
+        ("nowhere.md", "unreadable-file"),
+        ("exampl", "unknown-task"),
+        ("bad.md", "unknown-key"),
+    ]
+    assert told.err.startswith("3 files: 4 errors, 1 warning")
+
+
+def test_a_folder_is_searched_below_for_tasks_and_documentation_is_none(project, capsys):
+    (project / "docs" / ".hidden").mkdir(parents=True)
+    (project / "docs" / "page.md").write_text("# A page\n\n## Steps of a dance\n")
+    (project / "docs" / ".hidden" / "bad.md").write_text(BAD)
+    assert run(["lint", "docs"]) == 0
+    assert capsys.readouterr().err == "docs: no task files here\n"
+    (project / "docs" / "deep").mkdir()
+    (project / "docs" / "deep" / "bad.md").write_text(BAD)
+    assert run(["lint", "docs", "docs/deep/bad.md"]) == 2
+    told = capsys.readouterr()
+    assert told.out.count("error[unknown-key]") == 1
+    assert told.err.startswith("1 file: ")
+
+
+def test_standard_input_is_a_file_called_stdin(project, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(BAD.encode())))
+    assert run(["lint", "-"]) == 2
+    told = capsys.readouterr()
+    assert "<stdin>:6:3: error[unknown-key] [*] unknown key `maxAttempt`" in told.out
+    assert "    6 │   maxAttempt: 3\n      │   ^^^^^^^^^^\n" in told.out
+
+
+def test_what_can_be_fixed_is_marked_and_counted(project, capsys):
+    (project / "bad.md").write_text(BAD)
+    run(["lint", "bad.md"])
+    told = capsys.readouterr()
+    assert told.out.count("[*]") == 1
+    assert told.err.endswith("[*] 1 fixable with `--fix`\n")
+
+
+def test_fix_writes_the_file_and_shows_what_is_left(project, capsys):
+    file = project / "bad.md"
+    file.write_bytes(b"\xef\xbb\xbf" + BAD.replace("\n", "\r\n").encode())
+    file.chmod(0o640)
+    assert run(["lint", "--fix", "bad.md"]) == 2
+    told = capsys.readouterr()
+    assert "unknown-key" not in told.out
+    assert "unknown-phase" in told.out
+    assert told.err.startswith("fixed 1 problem\n1 file: 1 error")
+    fixed = b"\xef\xbb\xbf" + BAD.replace("maxAttempt:", "maxAttempts:").replace("\n", "\r\n").encode()
+    assert file.read_bytes() == fixed
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in project.iterdir() if path.suffix == ".tmp"] == []
+
+
+def test_fix_of_standard_input_writes_the_text_to_stdout(project, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(BAD.encode())))
+    assert run(["lint", "--fix", "-"]) == 2
+    told = capsys.readouterr()
+    assert told.out == BAD.replace("maxAttempt:", "maxAttempts:")
+    assert "<stdin>:10:13: error[unknown-phase]" in told.err
+
+
+def test_a_fix_that_would_uncover_another_error_is_left_to_people(project, capsys):
+    text = "# T\n## Phase: A\ndepends_on: [B]\n### Steps\n- tool: read-file\n  with: {path: a}\n"
+    (project / "bad.md").write_text(text)
+    assert run(["lint", "--fix", "bad.md"]) == 2
+    assert "[*] 1 not fixed" in capsys.readouterr().err
+    assert (project / "bad.md").read_text() == text
+
+
+def test_a_folder_that_cannot_be_written_is_a_problem_of_the_file(project, capsys, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("starter.linting.rewrite", refuse)
+    (project / "bad.md").write_text(BAD)
+    assert run(["lint", "--fix", "bad.md"]) == 2
+    assert "this file cannot be written: Permission denied" in capsys.readouterr().out
+
+
+def test_literal_arguments_are_checked_by_the_tool_itself(project, capsys):
+    head = "# T\n## Phase: A\n### Steps\n- tool: http\n  with:\n"
+    (project / "a.md").write_text(head + '    url: a\n    method: post\n    timeout: "{{ project }}"\n')
+    assert run(["lint", "a.md"]) == 0
+    (project / "a.md").write_text(head + "    url: [a]\n    method: fetch\n")
+    assert run(["lint", "a.md", "-o", "json"]) == 2
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["line"], row["column"], row["code"]) for row in rows] == [
+        (6, 10, "invalid-argument"),
+        (7, 13, "invalid-argument"),
+    ]
 
 
 @pytest.mark.parametrize(("line", "column"), [("ab中文cd", 5), ("\tab", 2), ("x" * 500, 300)])
@@ -103,6 +195,13 @@ def test_escape_sequences_of_a_file_do_not_reach_the_terminal(tmp_path):
     file = tmp_path / "a.md"
     file.write_text("\x1b[2Jhello")
     assert "\x1b" not in shown([diagnostic(str(file), 1, 2, message="\x1b[0m")])
+
+
+def test_every_problem_of_a_file_is_shown(project, capsys):
+    steps = "".join(f"- tool: nothing{number}\n" for number in range(50))
+    (project / "many.md").write_text(f"# T\n## Phase: A\n### Steps\n{steps}")
+    assert run(["lint", "many.md"]) == 2
+    assert capsys.readouterr().out.count("error[unknown-tool]") == 50
 
 
 def test_many_problems_are_counted(tmp_path):

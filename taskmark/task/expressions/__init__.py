@@ -21,13 +21,15 @@ from typing import TYPE_CHECKING
 from jinja2.exceptions import TemplateError
 
 from taskmark.errors import InvalidExpression
-from taskmark.task.expressions.grammar import RESULT, Reference, Tree, read
+from taskmark.task.expressions.grammar import RESULT, Reference, Tree, as_written, read
 from taskmark.task.expressions.limits import Scope, Work, check_depth, check_length
 from taskmark.task.expressions.quick import is_prose, read_quickly
 from taskmark.task.expressions.sandbox import ExpressionEnvironment, UnknownName, did_you_mean_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from jinja2 import nodes
 
     from taskmark.task.model import Json
 
@@ -41,6 +43,7 @@ __all__ = [
     "render",
     "render_text",
     "render_value",
+    "syntax",
     "test",
 ]
 
@@ -132,6 +135,12 @@ def references(source: str, *, template: bool = False) -> tuple[Reference, ...]:
         return ()
     found = read_quickly(source, template=template)
     return _compiled(source, template).tree.references if found is None else found
+
+
+def syntax(source: str, *, template: bool = False) -> nodes.Template:
+    """Returns the syntax tree of a source that can be read, for who judges it; a node's line number is the
+    character it begins at. Nothing is compiled or kept."""
+    return as_written(_environment, source, template=template)
 
 
 def _is_literal(text: str) -> bool:

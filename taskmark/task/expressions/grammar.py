@@ -76,6 +76,14 @@ def read(environment: Environment, source: str, *, template: bool) -> Tree:
         _fail(source, "a number has too many digits", 0)
 
 
+def as_written(environment: Environment, source: str, *, template: bool) -> nodes.Template:
+    """Returns the tree of a source that can be read, before it is rewritten; a node's line number is the
+    character it begins at. Line ends are taken to be `\\n`."""
+    if template:
+        return Parser(environment, source).parse()
+    return nodes.Template([nodes.Output([_parse_expression(environment, source)])])
+
+
 def _read(environment: Environment, text: str, source: str, *, template: bool) -> Tree:
     expression = None if template else _parse_expression(environment, text)
     tree = Parser(environment, text).parse() if expression is None else nodes.Template([])

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 
 from taskmark.task.braces import check_braces
 from taskmark.task.codes import Code
-from taskmark.task.comparisons import Comparisons
-from taskmark.task.drafts import Expression, OutputDraft, PhaseDraft, StepDraft
+from taskmark.task.drafts import PhaseDraft, StepDraft
 from taskmark.task.effects import check_effects
 from taskmark.task.metadata import Metadata
 from taskmark.task.options import GATES
@@ -34,10 +33,11 @@ _UNUSED: Mapping[str, frozenset[str]] = {
 
 def advise(
     phases: Sequence[PhaseDraft],
-    outputs: Sequence[OutputDraft],
     metadata: Metadata,
-    effects: Set[str],
     findings: Findings,
+    *,
+    inputs_read: Set[str],
+    effects: Set[str],
 ) -> None:
     """Notes what is sound in each part and not in the whole."""
     for key in _NOT_IN_EFFECT:
@@ -45,23 +45,12 @@ def advise(
             _warn_of(key, metadata.places[key], findings)
     check_times(phases, metadata, findings)
     check_reachability(phases, findings)
-    check_usage(phases, outputs, metadata, findings)
-    comparisons = Comparisons(metadata.fields.get("requirements", ()), phases)
+    check_usage(phases, inputs_read, metadata, findings)
     inputs = frozenset(key.text for key in metadata.input_keys)
     for phase in phases:
         _advise_phase(phase, metadata, findings)
         check_effects(phase, effects, findings)
         check_braces(phase, inputs, findings)
-        for expression in _expressions(phase):
-            comparisons.check(expression, findings)
-    for output in outputs:
-        if output.expression is not None:
-            comparisons.check(output.expression, findings)
-
-
-def _expressions(phase: PhaseDraft) -> list[Expression]:
-    found = [*phase.expressions, *(output.expression for output in phase.outputs if output.expression)]
-    return found + [expression for step in phase.steps for expression in step.expressions]
 
 
 def _advise_phase(phase: PhaseDraft, metadata: Metadata, findings: Findings) -> None:

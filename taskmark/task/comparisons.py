@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jinja2 import nodes
-from jinja2.exceptions import TemplateSyntaxError
 
 from taskmark.contracts import StepStatus
 from taskmark.task.codes import Code
 from taskmark.task.drafts import Expression, PhaseDraft, StepDraft
 from taskmark.task.expressions import syntax
+from taskmark.task.expressions.grammar import as_written
 from taskmark.task.model import InputType, Json, Requirement
 from taskmark.task.source_text import Findings, shown
 
@@ -33,12 +33,12 @@ _FILTERS = {
     **dict.fromkeys(("length", "count", "int", "float", "abs", "round"), "number"),
     **dict.fromkeys(("lower", "upper", "trim", "title", "capitalize", "join", "string"), "text"),
     "list": "list",
+    " concat": "text",
 }
 _OF_NODES: Mapping[type[nodes.Node], str] = {
     nodes.Compare: "boolean",
     nodes.Not: "boolean",
     nodes.Test: "boolean",
-    nodes.Concat: "text",
     nodes.List: "list",
     nodes.Tuple: "list",
     nodes.Dict: "mapping",
@@ -82,21 +82,20 @@ class Comparisons:
         }
 
     def check(self, expression: Expression, findings: Findings) -> None:
-        """Notes each comparison that fails when it is evaluated, or that always has the same outcome."""
+        """Notes each comparison that fails when it is evaluated, or that always has the same outcome. The
+        expression is one that can be read."""
         if _MAY_COMPARE.search(expression.source) is None:
             return
-        try:
-            tree = syntax(expression.source, template=expression.template)
-        except (TemplateSyntaxError, ValueError):
-            return  # noted where it was read
-        for comparison in tree.find_all(nodes.Compare):
-            left = comparison.expr
+        tree = syntax(expression.source, template=expression.template)
+        for comparison in tree.find_all(nodes.Compare) if tree else ():
+            left = as_written(comparison.expr)
             for operand in comparison.ops:
-                problem = self._problem(left, operand.op, operand.expr)
+                right = as_written(operand.expr)
+                problem = self._problem(left, operand.op, right)
                 if problem is not None:
                     code, node, message, hint = problem
                     findings.add(code, expression.place(node.lineno), message, hint)
-                left = operand.expr
+                left = right
 
     def _problem(
         self, left: nodes.Expr, operator: str, right: nodes.Expr
@@ -140,6 +139,7 @@ class Comparisons:
     # --- what is known ------------------------------------------------------------------------------
 
     def _known(self, node: nodes.Expr) -> Known:
+        node = as_written(node)
         match node:
             case nodes.Const():
                 return _of_value(node.value)

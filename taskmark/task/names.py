@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -67,12 +67,27 @@ class Reads:
     phases: dict[str, None] = field(default_factory=dict)
 
 
+EVERY_INPUT = "*"
+"""In place of an input's name: it is computed, or could not be read."""
+
+
 class Names:
     """Every name of a task."""
 
-    def __init__(self, inputs: Iterable[str], phases: Sequence[PhaseDraft], *, inputs_known: bool) -> None:
+    def __init__(
+        self,
+        inputs: Iterable[str],
+        phases: Sequence[PhaseDraft],
+        *,
+        inputs_known: bool,
+        judge: Callable[[Expression, Findings], None],
+    ) -> None:
+        """`judge` is shown each expression that can be read, while its tree is at hand."""
+        self._judge = judge
         self._inputs = tuple(inputs)
         self._inputs_known = inputs_known
+        self.inputs_read: set[str] = set()
+        """The inputs that anything read so far."""
         self.phases = {phase.slug: phase for phase in reversed(phases) if phase.slug}
         self.homes: dict[str, PhaseDraft] = {}
         """The phase of each step."""
@@ -97,6 +112,8 @@ class Names:
     def read(self, expression: Expression, scope: Scope, reads: Reads, findings: Findings) -> None:
         """Checks an expression, notes every wrong name in it, and adds what it reads."""
         found = self.parse(expression, findings)
+        if found is not None:
+            self._judge(expression, findings)
         absorbed: tuple[str, ...] = ()
         for reference in found or ():
             if reference.path[0] in absorbed:
@@ -123,6 +140,9 @@ class Names:
     def _add(self, reference: Reference, scope: Scope, reads: Reads) -> Problem | None:
         """Adds what a name reads; returns a problem only where too much is read without being named."""
         root, *rest = reference.path
+        if root == "inputs":
+            self.inputs_read.update(rest[:1] or (EVERY_INPUT,))
+            return None
         if root not in ("phases", "steps") or self._room < 0:
             return None
         into = reads.phases if root == "phases" else reads.steps

@@ -15,6 +15,7 @@ from taskmark.task.advice import advise
 from taskmark.task.arguments import input_misfits, note_misfits
 from taskmark.task.catalog import Catalog
 from taskmark.task.codes import Code
+from taskmark.task.comparisons import Comparisons
 from taskmark.task.diagnostics import Diagnostic, Severity
 from taskmark.task.drafts import OutputDraft, PhaseDraft, StepDraft
 from taskmark.task.files import is_too_large, normalised, read_source, sha256_of
@@ -184,11 +185,11 @@ class _Parsing:
         kinds = BUILT_IN_KINDS | self._catalog.kinds
         phases = [read_phase(phase, kinds, findings) for phase in outline.phases]
         outputs = read_outputs(outline.outputs.items if outline.outputs else [], findings)
-        reads = self._resolve(phases, outputs, metadata)
+        reads, inputs_read = self._resolve(phases, outputs, metadata)
         self._look_up(phases, metadata)
         tasks = self._load_tasks(phases)
         check_strays(outline, kinds, findings)
-        advise(phases, outputs, metadata, self._catalog.effects, findings)
+        advise(phases, metadata, findings, inputs_read=inputs_read, effects=self._catalog.effects)
         name = self._name(outline, metadata)
         retry = metadata.fields.get("retry", Retry())
         return {
@@ -221,15 +222,17 @@ class _Parsing:
 
     def _resolve(
         self, phases: list[PhaseDraft], outputs: list[OutputDraft], metadata: Metadata
-    ) -> list[PhaseReads]:
+    ) -> tuple[list[PhaseReads], set[str]]:
+        """Returns what each phase reads of others, and the inputs that anything reads."""
         check_phase_names(phases, self._findings)
         assign_ids(phases, self._findings)
         resolve_dependencies(phases, self._findings)
         inputs = [key.text for key in metadata.input_keys]
-        names = Names(inputs, phases, inputs_known=metadata.inputs_known)
+        comparisons = Comparisons(metadata.fields.get("requirements", ()), phases)
+        names = Names(inputs, phases, inputs_known=metadata.inputs_known, judge=comparisons.check)
         reads = resolve_reads(phases, names, self._findings)
         resolve_task_outputs(outputs, phases, names, self._findings)
-        return reads
+        return reads, names.inputs_read
 
     def _look_up(self, phases: list[PhaseDraft], metadata: Metadata) -> None:
         for agent in metadata.agents:

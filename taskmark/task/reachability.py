@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from taskmark.errors import InvalidExpression
@@ -10,6 +11,9 @@ from taskmark.task.drafts import PhaseDraft, StepDraft
 from taskmark.task.expressions import evaluate, references
 from taskmark.task.slugs import slug as slug_of
 from taskmark.task.source_text import Findings, shown
+
+_READS = re.compile(r"\b(?:inputs|phases|steps|execution|project|item|index)\b")
+"""What nearly every condition names: most need not be parsed to know that they may turn out either way."""
 
 
 def check_reachability(phases: Sequence[PhaseDraft], findings: Findings) -> None:
@@ -76,7 +80,7 @@ def _check_dependents(phases: Sequence[PhaseDraft], blocked: dict[str, str], fin
 
 def _is_false(condition: object) -> bool:
     """Whether a condition that reads nothing is false. One that reads something may turn out either way."""
-    if not isinstance(condition, str) or not condition:
+    if not isinstance(condition, str) or not condition or _READS.search(condition):
         return False
     try:
         return not references(condition) and not evaluate(condition, {})

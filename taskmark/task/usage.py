@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence, Set
 
-from taskmark.errors import InvalidExpression
 from taskmark.task.codes import Code
-from taskmark.task.drafts import Expression, OutputDraft, PhaseDraft, StepDraft
-from taskmark.task.expressions import references
+from taskmark.task.drafts import PhaseDraft, StepDraft
 from taskmark.task.metadata import Metadata
+from taskmark.task.names import EVERY_INPUT
 from taskmark.task.options import BUILT_IN_KINDS
 from taskmark.task.source_text import Findings
 
-ALL = "*"
-"""In place of an input's name: every input may be read."""
 
-
-def check_usage(
-    phases: Sequence[PhaseDraft], outputs: Sequence[OutputDraft], metadata: Metadata, findings: Findings
-) -> None:
-    """Notes unused inputs and agents."""
+def check_usage(phases: Sequence[PhaseDraft], read: Set[str], metadata: Metadata, findings: Findings) -> None:
+    """Notes unused inputs and agents; `read` are the inputs that expressions read."""
     # After an error what is missed may be in what could not be read.
     if findings.has_errors or not any(phase.steps for phase in phases):
         return
-    _check_inputs(phases, outputs, metadata, findings)
+    has_default = bool(metadata.agents)
+    if not any(_sees_all(step, phase, has_default) for phase in phases for step in phase.steps):
+        _check_inputs(read, metadata, findings)
     for phase in phases:
         _check_agents(phase, findings)
     if metadata.agents and not any(_asks_default(phase) for phase in phases):
@@ -31,15 +27,9 @@ def check_usage(
         findings.add(Code.UNUSED_AGENT, metadata.agents[0].place(), message)
 
 
-def _check_inputs(
-    phases: Sequence[PhaseDraft], outputs: Sequence[OutputDraft], metadata: Metadata, findings: Findings
-) -> None:
-    has_default = bool(metadata.agents)
-    if any(_sees_all(step, phase, has_default) for phase in phases for step in phase.steps):
-        return
-    read = {name for expression in _expressions(phases, outputs) for name in _inputs_read(expression)}
+def _check_inputs(read: Set[str], metadata: Metadata, findings: Findings) -> None:
     for key in metadata.input_keys:
-        if key.text not in read and ALL not in read:
+        if key.text not in read and EVERY_INPUT not in read:
             message = f"nothing reads the input `{key.text}`"
             hint = f"read it as `inputs.{key.text}`, or remove it"
             findings.add(Code.UNUSED_INPUT, key.place(), message, hint)
@@ -54,28 +44,6 @@ def _sees_all(step: StepDraft, phase: PhaseDraft, has_default: bool) -> bool:
         or (step.kind != "plain" and step.kind not in BUILT_IN_KINDS)
         or (fallback is not None and fallback.kind == "agent")
     )
-
-
-def _expressions(phases: Sequence[PhaseDraft], outputs: Sequence[OutputDraft]) -> Iterable[Expression]:
-    for phase in phases:
-        yield from phase.expressions
-        for step in phase.steps:
-            yield from step.expressions
-        yield from (output.expression for output in phase.outputs if output.expression)
-    yield from (output.expression for output in outputs if output.expression)
-
-
-def _inputs_read(expression: Expression) -> list[str]:
-    """Returns the inputs that an expression reads. One that cannot be read, or computes the name, may read
-    any."""
-    if "inputs" not in expression.source:
-        return []
-    try:
-        found = references(expression.source, template=expression.template)
-    except InvalidExpression:
-        return [ALL]
-    paths = [reference.path for reference in found if reference.path[0] == "inputs"]
-    return [path[1] if len(path) > 1 else ALL for path in paths]
 
 
 # --- agents ---------------------------------------------------------------------------------------

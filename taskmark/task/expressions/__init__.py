@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from jinja2.exceptions import TemplateError
 
 from taskmark.errors import InvalidExpression
-from taskmark.task.expressions.grammar import RESULT, Reference, Tree, as_written, read
+from taskmark.task.expressions.grammar import RESULT, Reference, Tree, read
 from taskmark.task.expressions.limits import Scope, Work, check_depth, check_length
 from taskmark.task.expressions.quick import is_prose, read_quickly
 from taskmark.task.expressions.sandbox import ExpressionEnvironment, UnknownName, did_you_mean_key
@@ -137,10 +137,11 @@ def references(source: str, *, template: bool = False) -> tuple[Reference, ...]:
     return _compiled(source, template).tree.references if found is None else found
 
 
-def syntax(source: str, *, template: bool = False) -> nodes.Template:
-    """Returns the syntax tree of a source that can be read, for who judges it; a node's line number is the
-    character it begins at. Nothing is compiled or kept."""
-    return as_written(_environment, source, template=template)
+def syntax(source: str, *, template: bool = False) -> nodes.Template | None:
+    """Returns the syntax tree of a source, as the grammar rewrote it, for who judges it; None for a text
+    without code. A node's line number is the character it begins at. Raises `InvalidExpression`."""
+    program = _program(source, template)
+    return None if program is None else program.tree.template
 
 
 def _is_literal(text: str) -> bool:

@@ -76,14 +76,6 @@ def read(environment: Environment, source: str, *, template: bool) -> Tree:
         _fail(source, "a number has too many digits", 0)
 
 
-def as_written(environment: Environment, source: str, *, template: bool) -> nodes.Template:
-    """Returns the tree of a source that can be read, before it is rewritten; a node's line number is the
-    character it begins at. Line ends are taken to be `\\n`."""
-    if template:
-        return Parser(environment, source).parse()
-    return nodes.Template([nodes.Output([_parse_expression(environment, source)])])
-
-
 def _read(environment: Environment, text: str, source: str, *, template: bool) -> Tree:
     expression = None if template else _parse_expression(environment, text)
     tree = Parser(environment, text).parse() if expression is None else nodes.Template([])
@@ -351,6 +343,13 @@ def _chain(node: nodes.Node) -> Reference | None:
 
 
 # --- rewriting ------------------------------------------------------------------------------------
+
+
+def as_written(node: nodes.Expr) -> nodes.Expr:
+    """Returns the expression that was written where a tree has the filter that pays for it."""
+    while isinstance(node, nodes.Filter) and node.name in (" weighed", " searched") and node.node is not None:
+        node = node.node
+    return node
 
 
 def _metered(

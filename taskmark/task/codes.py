@@ -57,6 +57,7 @@ class Code(StrEnum):
     UNFILLED_TEMPLATE = "unfilled-template"
     UNKNOWN_AGGREGATE = "unknown-aggregate"
     UNKNOWN_AGENT = "unknown-agent"
+    DUPLICATE_AGENT = "duplicate-agent"
     UNUSED_AGENT = "unused-agent"
     UNKNOWN_TASK = "unknown-task"
     TASK_CYCLE = "task-cycle"
@@ -99,6 +100,7 @@ WARNINGS = frozenset(
         Code.IGNORED_TEXT,
         Code.EXPRESSION_AS_TEXT,
         Code.UNFILLED_TEMPLATE,
+        Code.DUPLICATE_AGENT,
         Code.UNUSED_AGENT,
         Code.TIMEOUT_EXCEEDS_LIMIT,
         Code.REPEATED_EFFECT,

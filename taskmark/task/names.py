@@ -22,6 +22,13 @@ one stands for everything that it might read, and a definition holds it all."""
 
 _PHASE_PARTS = ("outputs", "status")
 _STEP_PARTS = ("output", "status")
+_SIGNS = {
+    "=": "`==` compares",
+    "&": "write `and`",
+    "|": "write `or`; a single `|` applies a filter",
+    "!": "write `not`, or `!=`",
+    "?": "write `a if condition else b`",
+}
 _PLACE_IN_TEXT = re.compile(r" \(at character \d+\)$")
 
 
@@ -134,7 +141,9 @@ class Names:
         except InvalidExpression as error:
             what = "template" if expression.template else "expression"
             message = f"this {what} cannot be read: {_PLACE_IN_TEXT.sub('', error.message)}"
-            findings.add(Code.INVALID_EXPRESSION, expression.place(error.offset or 0), message, error.hint)
+            offset = error.offset or 0
+            hint = error.hint or _expected(expression, offset)
+            findings.add(Code.INVALID_EXPRESSION, expression.place(offset), message, hint)
             return None
 
     def _add(self, reference: Reference, scope: Scope, reads: Reads) -> Problem | None:
@@ -284,6 +293,13 @@ class Names:
             return None
         message = f"step `{step}` comes after this one, which reads it"
         return Problem(Code.LATER_STEP, 1, message, f"move `{step}` before it")
+
+
+def _expected(expression: Expression, offset: int) -> str | None:
+    """Returns what to write instead of a sign of another language."""
+    if not expression.template and "{{" in expression.source:
+        return "this is an expression as it stands: leave the braces out"
+    return next((hint for sign, hint in _SIGNS.items() if expression.source.startswith(sign, offset)), None)
 
 
 def _not_depending(phase: PhaseDraft, other: PhaseDraft) -> tuple[str, str]:

@@ -29,6 +29,15 @@ _FIELDS: values.Fields = {
     "onFailure": ("on_failure", values.choice("fail", "continue", "pause")),
     "checkpoint": ("checkpoint", values.text),
 }
+_OF_STEP = "a step: write it under the step, indented"
+_OF_TASK = "the task: write it in the metadata"
+_ELSEWHERE = {
+    **dict.fromkeys(("id", "with", "fallback", "critical", "cache", "heartbeat", "idempotencyKey"), _OF_STEP),
+    **dict.fromkeys(
+        ("maxExecutionTime", "requirements", "maxConcurrentSteps", "maxConcurrentPhases"), _OF_TASK
+    ),
+}
+"""Keys that are known, at another place."""
 _SPECIAL: dict[str, values.Shape] = {
     "dependsOn": values.shape_of(values.texts),
     "if": EXPRESSION,
@@ -75,7 +84,7 @@ def _read_options(phase: PhaseDraft, outline: PhaseOutline, findings: Findings) 
                 message = f"`{shown(entry.key.text)}` stands here a second time, after line {first}"
                 findings.add(Code.DUPLICATE_KEY, entry.key.place(), message)
             elif entry.key.text not in PHASE_KEYS:
-                values.refuse_key(entry, dict.fromkeys(PHASE_KEYS), findings)
+                values.refuse_key(entry, dict.fromkeys(PHASE_KEYS), findings, _ELSEWHERE)
                 phase.dependencies_known &= nearly(entry.key.text, PHASE_KEYS) != "dependsOn"
             elif not values.is_missing(entry, findings):
                 _read_option(phase, entry, findings)
@@ -165,7 +174,10 @@ def _read_agents(items: list[Item], findings: Findings) -> list[Text]:
             message = f"`{shown(item.text.value)}` does not name an agent"
             findings.add(Code.INVALID_NAME, item.text.place(), message, hint)
         else:
-            agents.setdefault(match[1], item.text.part(match.start(1), match.end(1)))
+            agent = item.text.part(match.start(1), match.end(1))
+            if agents.setdefault(match[1], agent) is not agent:
+                message = f"`{match[1]}` stands here twice, and is asked once"
+                findings.add(Code.DUPLICATE_AGENT, agent.place(), message)
     return list(agents.values())
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskmark.task import options, values
+from taskmark.task.answer_schemas import check_answer_schema
 from taskmark.task.codes import Code
 from taskmark.task.diagnostics import Edit, Fix
 from taskmark.task.drafts import Expression, StepDraft
@@ -21,11 +22,24 @@ from taskmark.task.yaml_nodes import Entry, Mapping, Node, Scalar, YamlSource, r
 SEPARATOR = " - "
 
 _KIND = re.compile(r"([A-Za-z][\w-]*):(?:\s+|$)")
+_EMPHASISED = re.compile(
+    r"(?:\*\*|__|[*_`])([a-z]+)(?::(?:\*\*|__|[*_`])|(?:\*\*|__|[*_`]):)\s+", re.IGNORECASE
+)
 _KEY_LINE = re.compile(r"[ \t]*([A-Za-z_][\w-]*):(?:\s|$)")
 _LIST_LINE = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]+(.*)")
 _FENCE_LINE = re.compile(r"[ \t]*(`{3,}|~{3,})")
 _WRAPPED = re.compile(r"\s*\{\{((?:(?!\}\}).)*)\}\}\s*", re.DOTALL)
 
+_OF_PHASE = "the phase: write it under the phase's heading"
+_OF_WITH = "the tool: write it under `with:`"
+_ELSEWHERE = {
+    **dict.fromkeys(("dependsOn", "parallel", "maxConcurrent", "onFailure", "checkpoint"), _OF_PHASE),
+    **dict.fromkeys(("command", "path", "content", "url", "method", "function", "pattern"), _OF_WITH),
+    **dict.fromkeys(
+        ("env", "cwd", "stdin", "args", "kwargs", "over"), "the parameters: write it under `with:`"
+    ),
+}
+"""Keys that are known, at another place."""
 _GATE_KEYS = frozenset({"onTimeout", "onReject", "approvers", "schema"})
 _ONCE = frozenset({"plain", "validation", "approval", "question", "wait"})
 """Kinds that take no `forEach`: they ask several agents already, or call nothing."""
@@ -193,6 +207,9 @@ def _read_text(body: _Body, kinds: frozenset[str], has_mapping: bool, findings: 
     first, rest = body.first, body.rest
     match = _KIND.match(first.value)
     kind = _kind_of(match, kinds, has_mapping, first, findings) if match else "plain"
+    emphasised = _EMPHASISED.match(first.value)
+    if emphasised is not None and emphasised[1].lower() in kinds:
+        return _refuse_emphasis(emphasised, first, findings)
     if match is None or kind == "plain":
         text = first if rest is None else first.joined(" ", rest)
         return StepDraft("plain", first.place(), first.part(0, 0), text)
@@ -210,6 +227,15 @@ def _read_text(body: _Body, kinds: frozenset[str], has_mapping: bool, findings: 
     if not value.value:
         _refuse_no_value(kind, first, findings)
     return StepDraft(kind, first.place(), value, description)
+
+
+def _refuse_emphasis(match: re.Match[str], text: Text, findings: Findings) -> StepDraft:
+    """Notes a kind in bold or italics, which would make the step an instruction for agents."""
+    kind = match[1].lower()
+    message, hint = f"`{match[0].strip()}` names no kind", f"write `{kind}:`, without emphasis"
+    fix = replacing(text.place(), match[0].rstrip(), f"{kind}:")
+    findings.add(Code.UNKNOWN_KIND, text.place(), message, hint, fix)
+    return StepDraft(kind, text.place(), text.part(0, 0), text.part(match.end()))
 
 
 def _refuse_no_value(kind: str, text: Text, findings: Findings) -> None:
@@ -315,7 +341,7 @@ class _Options:
         for entry in mapping.entries if mapping else ():
             key = entry.key.text
             if key not in STEP_KEYS:
-                values.refuse_key(entry, dict.fromkeys(STEP_KEYS), self._findings)
+                values.refuse_key(entry, dict.fromkeys(STEP_KEYS), self._findings, _ELSEWHERE)
             elif key in _GATE_KEYS and self._step.kind not in options.GATES:
                 message = f"`{key}` is for approvals and questions, not for this step"
                 self._findings.add(Code.MISPLACED_KEY, entry.key.place(), message)
@@ -382,6 +408,7 @@ class _Options:
     def _schema(self, node: Node) -> None:
         mapping = values.mapping(node, self._findings)
         if mapping is not None:
+            check_answer_schema(mapping, self._findings)
             self._step.fields["answer_schema"] = mapping.value
 
     # --- fallback -----------------------------------------------------------------------------------

@@ -59,10 +59,16 @@ def read_fields(mapping: Mapping, fields: Fields, findings: Findings) -> dict[st
     return values
 
 
-def refuse_key(entry: Entry, known: MappingType[str, Any], findings: Findings) -> None:
-    """Notes a key that nobody knows."""
+def refuse_key(
+    entry: Entry,
+    known: MappingType[str, Any],
+    findings: Findings,
+    elsewhere: MappingType[str, str] | None = None,
+) -> None:
+    """Notes a key that nobody knows here; `elsewhere` says of other keys what they belong to."""
     key = entry.key.text
     hint = findings.guess(key, known)
+    hint = f"`{key}` belongs to {elsewhere[key]}" if elsewhere and key in elsewhere else hint
     place = entry.key.place()
     fix = findings.respelled(place, key, known)
     findings.add(Code.UNKNOWN_KEY, place, f"unknown key `{shown(key)}`", hint, fix)

@@ -12,7 +12,6 @@ from taskmark.task.source_text import Findings, Located, shown
 from taskmark.task.yaml_nodes import Mapping, Scalar, scalars
 
 _BARE = re.compile(r"(?:inputs|phases|steps)(?:\.\w+|\[['\"][^'\"\]]+['\"]\])+")
-_BRACES = re.compile(r"\{\{.*?\}\}")
 _PARTS = frozenset({"output", "outputs", "status"})
 _SPOKEN = frozenset({"tool", "aggregate", "task", "wait"})
 """Kinds whose description is for people only, and no template."""
@@ -52,7 +51,8 @@ def _stands_for_itself(scalar: Scalar, inputs: frozenset[str]) -> bool:
 
 
 def _check_text(text: str, at: Located, what: str, findings: Findings) -> None:
-    braces = _BRACES.search(text)
-    if braces is not None:
-        message = f"`{shown(braces[0])}` is not filled in: {what} is no template"
-        findings.add(Code.UNFILLED_TEMPLATE, at.place(braces.start()), message)
+    start = text.find("{{")
+    end = text.find("}}", start) if start >= 0 else -1
+    if end >= 0:
+        message = f"`{shown(text[start : end + 2])}` is not filled in: {what} is no template"
+        findings.add(Code.UNFILLED_TEMPLATE, at.place(start), message)

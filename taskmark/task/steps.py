@@ -22,9 +22,8 @@ from taskmark.task.yaml_nodes import Entry, Mapping, Node, Scalar, YamlSource, r
 SEPARATOR = " - "
 
 _KIND = re.compile(r"([A-Za-z][\w-]*):(?:\s+|$)")
-_EMPHASISED = re.compile(
-    r"(?:\*\*|__|[*_`])([a-z]+)(?::(?:\*\*|__|[*_`])|(?:\*\*|__|[*_`]):)\s+", re.IGNORECASE
-)
+_MARKS = r"(?:\*\*|__|[*_`])"
+_EMPHASISED = re.compile(rf"{_MARKS}([a-z]+)(?::{_MARKS}|{_MARKS}:)\s+", re.IGNORECASE)
 _KEY_LINE = re.compile(r"[ \t]*([A-Za-z_][\w-]*):(?:\s|$)")
 _LIST_LINE = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]+(.*)")
 _FENCE_LINE = re.compile(r"[ \t]*(`{3,}|~{3,})")

@@ -67,6 +67,8 @@ class Vocabulary:
             self._check_tool(value, place, step.arguments, step.place, intact=step.intact)
         elif step.kind == "agent" and value:
             self.check_agent(value, place)
+        elif step.kind == "plain":
+            self._check_instruction(step)
         elif step.kind == "aggregate" and value in AGGREGATE_OPTIONS and step.arguments:
             what, known = f"aggregate `{value}`", ("over", *AGGREGATE_OPTIONS[value])
             self.check_arguments(what, step.arguments, step.place, known=known, required=())
@@ -77,6 +79,14 @@ class Vocabulary:
             self._findings.add(Code.UNKNOWN_AGGREGATE, place, message, hint, fix)
         if step.fallback_name is not None:
             self._check_fallback(step, step.fallback_name)
+
+    def _check_instruction(self, step: StepDraft) -> None:
+        """Notes a tool's name in the place of a kind: `shell: …` would be an instruction for agents."""
+        word, colon, rest = step.description.value.partition(":")
+        if colon and word in self._catalog.tools and rest[:1] in ("", " "):
+            message = f"`{word}` is a tool, and no step kind"
+            hint = f"write `tool: {word} - description`, and its parameters under `with:`"
+            self._findings.add(Code.UNKNOWN_KIND, step.place, message, hint)
 
     def _check_fallback(self, step: StepDraft, name: Scalar) -> None:
         arguments = step.fallback_arguments or step.arguments

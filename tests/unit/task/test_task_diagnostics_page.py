@@ -37,7 +37,7 @@ def catalog(text: str) -> Catalog:
         tools={**REGISTRY.schemas(), "pay": None},
         misfits=REGISTRY.misfits,
         effects=frozenset({"pay"}),
-        agent=lambda id: Agent(id=id) if id == "reviewer" else None,
+        agent=lambda name: Agent(id=name) if name == "reviewer" else None,
         task=task,
     )
 

@@ -12,6 +12,8 @@ from taskmark.task.diagnostics import Diagnostic, Edit, Fix, Severity
 Check = Callable[[str], Sequence[Diagnostic]]
 """Returns what is wrong with a text."""
 
+_Key = tuple[int, str, str]
+
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _LINE_NUMBER = re.compile(r"\bline \d+")
 _MOST_ROUNDS = 10
@@ -39,42 +41,60 @@ def fixed(text: str, check: Check) -> Fixed:
     for _ in range(_MOST_ROUNDS):
         if not attempt.round():
             break
-    return Fixed(attempt.text, attempt.applied, tuple(attempt.diagnostics))
+    return Fixed(attempt.text, attempt.applied, attempt.diagnostics)
 
 
 class _Fixing:
     """A text on its way."""
 
     def __init__(self, text: str, check: Check) -> None:
-        self.text = text
-        self.applied = 0
         self._check = check
-        self.diagnostics = check(text)
+        self.text, self.diagnostics = text, tuple(check(text))
+        self.applied = 0
 
     def round(self) -> bool:
-        """Applies what can be applied at once; returns whether that was anything."""
-        offered = [found.fix for found in self.diagnostics if found.fix is not None]
-        kept = self._harmless([], compatible(self.text, offered))
+        """Applies what can be applied; returns whether that was anything."""
+        offered = [_key(found) for found in self.diagnostics if found.fix is not None]
+        kept = self._harmless([], offered, offered)
         if not kept:
             return False
-        self.text = applied(self.text, kept)
-        self.applied += len(kept)
-        self.diagnostics = self._check(self.text)
-        return True
+        self.text, self.diagnostics, applied = self._settled(set(offered) - set(kept))
+        self.applied += applied
+        return applied > 0
 
-    def _harmless(self, base: list[Fix], fixes: list[Fix]) -> list[Fix]:
-        """Returns the base and those fixes that bring no new error, found by halving."""
-        if not fixes or self._is_better([*base, *fixes]):
-            return [*base, *fixes]
-        if len(fixes) == 1:
+    def _harmless(self, base: list[_Key], keys: list[_Key], offered: list[_Key]) -> list[_Key]:
+        """Returns the base and those of the keys whose fixes bring no new error, found by halving."""
+        if not keys or self._is_better(set(offered) - {*base, *keys}):
+            return [*base, *keys]
+        if len(keys) == 1:
             return base
-        middle = len(fixes) // 2
-        return self._harmless(self._harmless(base, fixes[:middle]), fixes[middle:])
+        middle = len(keys) // 2
+        return self._harmless(self._harmless(base, keys[:middle], offered), keys[middle:], offered)
 
-    def _is_better(self, fixes: list[Fix]) -> bool:
-        """Whether fewer errors are left after these fixes, and none of them is new."""
-        before, after = _errors(self.diagnostics), _errors(self._check(applied(self.text, fixes)))
+    def _is_better(self, excluded: set[_Key]) -> bool:
+        """Whether fewer errors are left in the end, and none of them is new."""
+        before, after = _errors(self.diagnostics), _errors(self._settled(excluded)[1])
         return after.total() < before.total() and after <= before
+
+    def _settled(self, excluded: set[_Key]) -> tuple[str, tuple[Diagnostic, ...], int]:
+        """Returns the text after all fixes but these, what is wrong with it then, and how many fixes it took.
+
+        A fix may bring an error to light that has a fix itself.
+        """
+        text, diagnostics, done = self.text, self.diagnostics, 0
+        for _ in range(_MOST_ROUNDS):
+            offered = [found.fix for found in diagnostics if found.fix and _key(found) not in excluded]
+            fixes = compatible(text, offered)
+            if not fixes:
+                break
+            text, done = applied(text, fixes), done + len(fixes)
+            diagnostics = tuple(self._check(text))
+        return text, diagnostics, done
+
+
+def _key(diagnostic: Diagnostic) -> _Key:
+    """Returns what a diagnostic is known by while a text changes; fixes leave lines where they are."""
+    return diagnostic.line, diagnostic.code, diagnostic.message
 
 
 def _errors(diagnostics: Sequence[Diagnostic]) -> Counter[tuple[str, str]]:

@@ -152,13 +152,10 @@ def _refuse_unindented(text: Text, item: Item, findings: Findings) -> None:
     if _step_key(text.value):
         word = text.value.split(":", 1)[0]
         message = f"`{word}:` is not indented, so it does not belong to the step"
-        fix = Fix(
-            edits=tuple(
-                Edit(line=item.body_line + row, column=1, old="", new=" " * (item.marker_indent + 2))
-                for row, line in enumerate(item.body)
-                if is_outside(item, line) and line[:1] != " "
-            )
-        )
+        first = text.place().line - item.body_line
+        rows = [row for row in range(first, len(item.body)) if item.body[row].strip()]
+        indent = " " * (item.marker_indent + 2)
+        fix = Fix(edits=tuple(Edit(line=item.body_line + row, column=1, old="", new=indent) for row in rows))
         findings.add(Code.UNINDENTED_MAPPING, text.place(), message, "indent it by two spaces", fix)
 
 

@@ -140,8 +140,7 @@ def references(source: str, *, template: bool = False) -> tuple[Reference, ...]:
 def syntax(source: str, *, template: bool = False) -> nodes.Template | None:
     """Returns the syntax tree of a source, as the grammar rewrote it, for who judges it; None for a text
     without code. A node's line number is the character it begins at. Raises `InvalidExpression`."""
-    program = _program(source, template)
-    return None if program is None else program.tree.template
+    return None if template and _is_literal(source) else _compiled(source, template).tree.template
 
 
 def _is_literal(text: str) -> bool:

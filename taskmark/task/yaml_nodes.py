@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -34,6 +35,8 @@ from taskmark.task.yaml_tree import Entry, Items, Mapping, Node, Scalar, YamlSou
 __all__ = ["Entry", "Items", "Mapping", "Node", "Scalar", "YamlSource", "read_mapping", "scalars"]
 
 NESTING_LIMIT = 32
+_DEEP = 500
+"""Levels of brackets on one line that nobody writes, not even in a text in quotes."""
 
 _BARE_TEMPLATE = re.compile(r"""\{\{[^{}"\\]*\}\}(?=[ \t]*(?:$|[,\]}#]))""")
 _SPACES = "indent with spaces, not tabs"
@@ -77,9 +80,15 @@ def _refuse_brackets(source: YamlSource) -> None:
     for row, line in enumerate(source.lines):
         if len(line) <= NESTING_LIMIT:
             continue
-        opened = line.count("[") + line.count("{") - line.count("]") - line.count("}")
-        if opened > NESTING_LIMIT:
+        opened = line.count("[") + line.count("{")
+        closed = line.count("]") + line.count("}")
+        if opened - closed > NESTING_LIMIT or (opened > _DEEP and _depth(line) > _DEEP):
             raise _Refused(Code.NESTING_TOO_DEEP, (row, 0), f"more than {NESTING_LIMIT} levels of nesting")
+
+
+def _depth(line: str) -> int:
+    """Returns how deep brackets are nested, those within quotes too."""
+    return max(accumulate((char in "[{") - (char in "]}") for char in line))
 
 
 class _Builder:

@@ -85,7 +85,7 @@ DEEP = 5_000
 VALUE = HEAD + "- tool: shell - x\n  with:\n    a: "
 VALIDATION = HEAD + "- validation: "
 REFUSED = {
-    "lists in brackets": VALUE + "[" * DEEP + "]" * DEEP,
+    "lists in brackets, closed": VALUE + "[" * DEEP + "]" * DEEP,
     "mappings in brackets": VALUE + "{a: " * DEEP + "}" * DEEP,
     "lists and mappings": VALUE + "[{a: " * DEEP,
     "lists in a line": VALUE[:-4] + "    a:\n      " + "- " * DEEP + "x",

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -206,3 +207,9 @@ def test_every_problem_of_a_file_is_shown(project, capsys):
 
 def test_many_problems_are_counted(tmp_path):
     assert "… and 70 more" in shown([diagnostic("gone.md", 1, 1)] * 100)
+
+
+def test_the_schema_for_editors_is_printed_as_it_is_kept(capsys):
+    assert run(["schema"]) == 0
+    kept = Path(__file__).parents[2] / "docs" / "schema" / "task.schema.json"
+    assert capsys.readouterr().out == kept.read_text()

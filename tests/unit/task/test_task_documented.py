@@ -15,7 +15,7 @@ from taskmark.task.metadata import METADATA_FIELDS
 from taskmark.task.model import InputType
 from taskmark.task.options import BUILT_IN_KINDS
 from taskmark.task.outline import read_outline
-from taskmark.task.phases import PHASE_KEYS, _option_sources
+from taskmark.task.phases import PHASE_KEYS, option_sources
 from taskmark.task.source_text import Findings
 from taskmark.task.steps import STEP_KEYS, _split_body
 from taskmark.task.yaml_nodes import read_mapping
@@ -64,9 +64,7 @@ def test_one_example_has_every_key_kind_and_aggregate() -> None:
     assert metadata is not None
     assert set(metadata.value) == set(METADATA_FIELDS)
     assert {_type(field) for field in metadata.value["requirements"].values()} == set(get_args(InputType))
-    options = [
-        read_mapping(source, findings) for phase in outline.phases for source in _option_sources(phase)
-    ]
+    options = [read_mapping(source, findings) for phase in outline.phases for source in option_sources(phase)]
     assert {key for option in options if option for key in option.value} == PHASE_KEYS
     items = [item for phase in outline.phases for item in phase.items("steps")]
     bodies = [_split_body(item, BUILT_IN_KINDS, findings) for item in items]

@@ -134,14 +134,15 @@ def _respaced(lines: Sequence[str], marks: _Marks) -> list[str]:
 
 def _edits(lines: Sequence[str], marks: _Marks) -> Iterator[tuple[tuple[int, int, int], str]]:
     """Yields what is to stand at which row from which column to which."""
-    for piece in marks.pieces:
+    whole = [piece for piece in marks.pieces if not piece.is_empty]
+    for piece in whole:
         (row, start), (last, stop) = piece.start, piece.end
         if row == last and _SIMPLE_QUOTED.fullmatch(lines[row][start:stop]) and _is_single(piece.event):
             yield (row, start, start + 1), '"'
             yield (row, stop - 1, stop), '"'
     for one, other in pairwise(marks.pieces):
         row, start = one.end
-        if row == other.start[0] and start <= other.start[1]:
+        if row == other.start[0] < len(lines) and start <= other.start[1]:
             gap = lines[row][start : other.start[1]]
             wanted = _gap(one, gap.strip(" \t"), other)
             if wanted is not None and wanted != gap:

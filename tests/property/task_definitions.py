@@ -174,6 +174,8 @@ class Drawing:
         description = draw(DESCRIPTION) if kind == "plain" or draw(st.booleans()) else ""
         if kind == "plain" and re.match(r"[A-Za-z][\w-]*:(\s|$)", description):
             description = f"( {description}"
+        if kind == "validation" and description:
+            description = f"so {description}"  # what is an expression itself would be part of the value
         own = self.new_id(draw(NAME)) or (self.new_id(value) if gate else None)
         fallible = {"tool": ("tool", "agent", "value"), "agent": ("agent", "tool", "value")}.get(
             kind, ("value", "agent")

@@ -254,6 +254,8 @@ def test_a_block_under_a_phase_is_formatted_where_it_stands() -> None:
         ("- x", "lazily"),
         ("- see `a`  ", "  ```", "    code   ", "  ```"),
         ("- validation: 1 >", "  0 - It is"),
+        ("- tool: shell", "  with:", "    a:"),
+        ("- tool: shell", "  with:", "    a: |", "      b", "    c:"),
         (" - x", "  - y", "    id: z", "", "  prose that would belong to y at the margin"),
     ],
 )

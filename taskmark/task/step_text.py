@@ -67,5 +67,5 @@ def _reads_back(lines: list[str], step: Step) -> bool:
         return False
     glue = SEPARATOR if step.description else ""
     if step.kind == "validation":
-        return draft.value.value.strip() == f"{step.value}{glue}{step.description}"
+        return draft.value.value == f"{step.value}{glue}{step.description}"
     return (draft.value.value, draft.description.value) == (step.value, step.description)

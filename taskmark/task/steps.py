@@ -211,7 +211,8 @@ def _read_text(body: _Body, kinds: frozenset[str], has_mapping: bool, findings: 
         return StepDraft("plain", first.place(), first.part(0, 0), text)
     if kind == "validation":
         whole = first.part(match.end())
-        whole = whole if rest is None else whole.joined(" ", rest)
+        if rest is not None:
+            whole = whole.joined(" ", rest) if whole.value else rest
         if not whole.value:
             _refuse_no_value(kind, first, findings)
         return StepDraft(kind, first.place(), whole, whole.part(len(whole.value)))

@@ -268,3 +268,8 @@ def test_a_catalog_is_not_asked_about_what_a_definition_names() -> None:
         catalog=Catalog(aggregates=frozenset({"ours"})),
     )
     assert "- aggregate: ours - x" in render(task)
+
+
+def test_a_validation_may_stand_under_its_kind() -> None:
+    step = parse_text("# T\n## Phase: A\n### Steps\n- validation:\n  1 > 0 - It is so\n").phases[0].steps[0]
+    assert (step.value, step.description) == ("1 > 0", "It is so")

@@ -243,12 +243,13 @@ class _Parts:
     # --- list items -------------------------------------------------------------------------------
 
     def _would_swallow(self, item: Item) -> bool:
-        """Whether prose behind an indented item would be taken for its own, stood the item at the margin."""
+        """Whether a line left of an item or behind it would become part of it, stood it at the margin."""
         if not item.marker_indent:
             return False
         rows = range(item.body_line - 1 + len(item.body), len(self.page.lines))
         row = next((row for row in rows if self.page.lines[row].strip()), None)
-        return row is not None and row not in self.moving and self.page.lines[row][0] in " \t"
+        behind = row is not None and row not in self.moving and self.page.lines[row][0] in " \t"
+        return behind or any(is_outside(item, line) for line in item.body)
 
     def _item(self, item: Item, step: Step | None, kind: str, left: int) -> None:
         line, column = item.text.place()
@@ -264,20 +265,18 @@ class _Parts:
     def _body(self, item: Item, left: int, margin: int, *, is_step: bool) -> None:
         start, stop = mapping_rows(item) if is_step else (len(item.body), len(item.body))
         columns = margin - item.body_indent if is_step else left - item.marker_indent
-        self._shift(item, range(start), columns, left=left)
+        self._shift(item, range(start), columns)
         if start < stop:
             self._yaml(YamlSource(item.body[start:stop], item.body_line + start), Role.INSIDE, margin)
             columns = margin - (len(item.body[start]) - len(item.body[start].lstrip(" ")))
         least = margin if start < stop else 0
-        self._shift(item, range(stop, len(item.body)), columns, left=left, least=least)
+        self._shift(item, range(stop, len(item.body)), columns, least)
 
-    def _shift(self, item: Item, rows: Iterable[int], columns: int, *, left: int, least: int = 0) -> None:
+    def _shift(self, item: Item, rows: Iterable[int], columns: int, least: int = 0) -> None:
         """Moves prose under an item along with it."""
         for row in rows:
             line = item.body[row]
-            if is_outside(item, line):
-                line = shifted(line, -item.marker_indent) if item.marker_indent > left else line
-            elif line.strip():
+            if line.strip() and not is_outside(item, line):
                 line = shifted(line, columns, least)
             self.page.put(item.body_line - 1 + row, line, Role.INSIDE)
 

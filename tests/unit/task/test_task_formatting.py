@@ -179,8 +179,8 @@ Some prose: here.
 
    Prose under the step.
 2. wait: 5s
-- plain
-right below
+  - plain
+ right below
 * - -
 
 <!-- comment
@@ -256,12 +256,21 @@ def test_a_block_under_a_phase_is_formatted_where_it_stands() -> None:
         ("- validation: 1 >", "  0 - It is"),
         ("- tool: shell", "  with:", "    a:"),
         ("- tool: shell", "  with:", "    a: |", "      b", "    c:"),
+        ("  - x", "  id: said to belong to nobody"),
         (" - x", "  - y", "    id: z", "", "  prose that would belong to y at the margin"),
     ],
 )
 def test_what_cannot_be_moved_safely_stays(lines: tuple[str, ...]) -> None:
     text = step(*lines)
     assert format_text(text) == text.replace("`a`  ", "`a`")
+
+
+def test_items_go_to_the_margin_with_what_is_under_them() -> None:
+    text = step(
+        "  * x", "    more", "     id: y", " + z", "   id: u", "", "  ### Outputs", "  * a", "    about a"
+    )
+    neat = step("- x", "  more", "  id: y", "- z", "  id: u", "", "### Outputs", "- a", "  about a")
+    assert format_text(text) == neat
 
 
 def test_a_list_in_brackets_moves_along_with_its_key() -> None:

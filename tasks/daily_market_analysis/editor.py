@@ -8,6 +8,7 @@ from typing import Any
 from tasks.daily_market_analysis.findings import LEANS
 from tasks.daily_market_analysis.question import Reading, reading_of
 from tasks.daily_market_analysis.selection import TEAMS
+from tasks.daily_market_analysis.words import ABILITIES
 from tasks.investment_committee.market import LISTINGS
 
 MOST_TOLD = 3
@@ -31,7 +32,7 @@ def answer(_instruction: str, context: Mapping[str, Any]) -> dict[str, Any]:
     said = phases["rapid_analysis"]["outputs"]
     selection = phases["contextual_agent_selection"]["outputs"]
     asked = selection["agents"]
-    findings = {name: said[SUBJECTS[name]] for name in asked if isinstance(said.get(SUBJECTS[name]), Mapping)}
+    findings = {name: said[SUBJECTS[name]] for name in asked if _is_finding(said.get(SUBJECTS[name]))}
     silent = [f"{name} did not answer" for name in asked if name not in findings]
     silent += [f"{name} was not asked, because others fit better" for name in selection["left_out"]]
     return {
@@ -42,6 +43,12 @@ def answer(_instruction: str, context: Mapping[str, Any]) -> dict[str, Any]:
         "actions": [one["action"] for one in findings.values()],
         "limits": [*silent, *reading.limits],
     }
+
+
+def _is_finding(said: Any) -> bool:
+    """Whether an agent gave what it was asked for; one that is a language model may have not."""
+    fields = ("headline", "lean", "action")
+    return isinstance(said, Mapping) and all(isinstance(said.get(field), str) for field in fields)
 
 
 def understood(reading: Reading) -> str:
@@ -55,7 +62,7 @@ def _refusal(reading: Reading) -> dict[str, Any]:
     return {
         "answered": False,
         "understood": "no question that the prices here can answer",
-        "answer": " ".join(f"{sentence}." for sentence in reading.limits),
+        "answer": " ".join(f"{sentence}." for sentence in (*reading.limits, ABILITIES)),
         "findings": {},
         "actions": [],
         "limits": reading.limits,

@@ -14,7 +14,6 @@ from datetime import date
 from typing import Any
 
 from tasks.daily_market_analysis.words import (
-    ABILITIES,
     ANY_MARKET,
     CAPITALS,
     CAUTIONS,
@@ -48,7 +47,7 @@ class Reading:
 
     @property
     def topics(self) -> list[str]:
-        """What it is about, in the order of `TOPICS`."""
+        """What it is about."""
         return list(self.words)
 
     def series(self) -> Series:
@@ -80,7 +79,7 @@ def classify(question: str, ticker: str | None = None) -> Reading:
         months=months,
         year=years[0] if years and not refusals else None,
         words={} if refusals else words,
-        limits=[*refusals, ABILITIES] if refusals else limits,
+        limits=refusals or limits,
     )
 
 

@@ -49,6 +49,7 @@ CAUTIONS = {
     ),
 }
 """What an answer from prices can only come near to."""
+
 ABILITIES = (
     "It can tell about the S&P 500, the NASDAQ Composite and WTI crude oil: where the price stands, trend, "
     "risk and volatility, drawdowns, months of the year, and which of them move together"

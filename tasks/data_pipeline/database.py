@@ -54,7 +54,7 @@ def opened(database: str) -> Iterator[sqlite3.Connection]:
     root = Path.cwd().resolve()
     path = (root / database).resolve()
     if not path.is_relative_to(root):
-        raise UnusableDatabase(f"{database} is not under the root, which nothing outside of may be written")
+        raise UnusableDatabase(f"{database} is outside of the root, where no task may write")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path, PATIENCE_SECONDS, isolation_level=None)) as connection:

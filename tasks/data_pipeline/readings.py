@@ -13,6 +13,15 @@ from tasks.data_pipeline.source import COLUMNS, RawRecord, records
 COLDEST, HOTTEST = -90.0, 60.0
 """Degrees Celsius beyond which a thermometer is broken: somewhat more than was ever measured outdoors."""
 SCALES = ("C", "F")
+MOST_RECORDS = 2_000
+"""What steps pass on to each other has to stay below 256 KiB."""
+
+
+class TooManyRecords(ValueError):
+    """The source has more records than one run takes."""
+
+    category = "logic"
+    """Tells the engine that trying again cannot help."""
 
 
 class Malformed(ValueError):
@@ -22,12 +31,19 @@ class Malformed(ValueError):
 def separate(document: Any) -> dict[str, Any]:
     """Parts the records of a document into readings and rejected ones, each of those with place and reason.
 
-    Raises `UnreadableSource` if the document has no records at all that could be looked at.
+    Raises `UnreadableSource` if the document has no records at all that could be looked at, and
+    `TooManyRecords`.
     """
+    found = list(records(document))
+    if len(found) > MOST_RECORDS:
+        raise TooManyRecords(
+            f"the source has {len(found):,} records and one run takes {MOST_RECORDS:,}; "
+            "ask for a shorter period"
+        )
     readings: dict[tuple[str, str], dict[str, Any]] = {}
     rejected: list[dict[str, Any]] = []
     places: dict[tuple[str, str], str] = {}
-    for record in records(document):
+    for record in found:
         try:
             reading = check(record)
             key = identity(reading)

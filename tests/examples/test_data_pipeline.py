@@ -237,6 +237,11 @@ def test_a_document_without_records_is_refused_with_the_reason(document, reason)
         readings.separate(document)
 
 
+def test_more_records_than_one_run_takes_are_refused_before_anything_is_done():
+    with pytest.raises(readings.TooManyRecords, match="the source has 2,001 records and one run takes 2,000"):
+        readings.separate([GOOD] * 2001)
+
+
 # --- conversion, database, report -----------------------------------------------------------------
 
 

@@ -109,7 +109,7 @@ class Repository:
         found = cls(folder, commit)
         try:
             inside = found.ask("rev-parse", "--absolute-git-dir", "--git-common-dir").decode().splitlines()
-            named = found.ask("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}").decode().strip()
+            named = found.ask("rev-parse", "--verify", f"{commit}^{{commit}}").decode().strip()
         except GitFailed as error:
             raise NotARepository(f"{path!r} is no git repository with a commit: {error}") from error
         if not all((folder / place).resolve().is_relative_to(root) for place in inside):

@@ -59,12 +59,14 @@ def examine(repo: str, commit: str) -> Area:
     links = [(one, target, line) for one in read for target, line in one.links]
     site = Site(files, read)
     broken = [found for one, target, line in links if (found := site.check(one, target, line)) is not None]
+    unread = sum(one.suffix == ".rst" for one in files)
     urls = sorted({target for _, target, _ in links if on_the_web(target)})
     return Area(
         "Links",
         max(100 - 10 * len(broken), 0) if read else None,
         f"{counted(len(broken), 'broken link')} of {sum(within(target) for _, target, _ in links):,} within "
-        f"{counted(len(read), 'markdown file')}; {counted(len(urls), 'address', 'addresses')} of the web",
+        f"{counted(len(read), 'markdown file')}; {counted(len(urls), 'address', 'addresses')} of the web"
+        + (f"; {counted(unread, 'file')} of reStructuredText not read" if unread else ""),
         ["Repair the links below; readers meet them first"] if broken else [],
         ("where", "link", "problem"),
         **table([(f"{shown(one.path)}:{one.line}", shown(one.target), one.reason) for one in broken]),

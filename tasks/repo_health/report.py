@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from tasks.repo_health.git import Repository, shown
@@ -20,9 +21,10 @@ def describe(repo: str) -> dict[str, Any]:
     repository = Repository.open(repo)
     shallow = repository.ask("rev-parse", "--is-shallow-repository").strip() == b"true"
     name = repository.folder.name
+    place = repository.folder.relative_to(Path.cwd().resolve()).as_posix()
     return {
         "name": shown(name),
-        "slug": re.sub(r"[^\w.-]+", "-", name).strip(".-")[:60] or "repository",
+        "slug": re.sub(r"[^\w.-]+", "-", name if place == "." else place).strip(".-")[-60:] or "repository",
         "commit": repository.commit,
         "date": repository.ask("log", "-1", "--format=%cs", repository.commit, "--").decode().strip(),
         "shallow": shallow,

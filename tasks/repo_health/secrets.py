@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Final
 
 from tasks.repo_health.area import Area, counted, table
-from tasks.repo_health.git import Blob, Deadline, Repository, shown
+from tasks.repo_health.git import LARGEST_TEXT, Blob, Deadline, Repository, shown
 
 SECONDS: Final = 60.0
 MOST_PER_FILE: Final = 100
@@ -82,6 +82,8 @@ def examine(repo: str, commit: str, ignore: Sequence[str] = ()) -> Area:
         for finding in islice(scan(blob, text), MOST_PER_FILE)
     ]
     left_out = f", {counted(len(ignore), 'pattern')} of paths left out" if ignore else ""
+    large = sum(one.size > LARGEST_TEXT for one in wanted)
+    left_out += f", {counted(large, 'file')} above 1 MiB not searched" if large else ""
     return Area(
         "Secrets",
         None if deadline.cut and not found else max(100 - 50 * len(found), 0),

@@ -140,10 +140,10 @@ def _parse(
     findings = Findings(file)
     with _collector_paused():
         fields = _Parsing(subtasks, findings).fields(text, task_id)
-    definition = None
-    if fields is not None and not findings.has_errors:
-        source = subtasks.path[-1].as_posix() if subtasks.path else ""
-        definition = TaskDefinition(**fields, sha256=sha256_of(text), source_path=source)
+        definition = None
+        if fields is not None and not findings.has_errors:
+            source = subtasks.path[-1].as_posix() if subtasks.path else ""
+            definition = TaskDefinition(**fields, sha256=sha256_of(text), source_path=source)
     return definition, sorted(
         findings.diagnostics, key=lambda found: (found.file != file, found.line, found.column)
     )
@@ -153,6 +153,8 @@ def _parse(
 def _collector_paused() -> Iterator[None]:
     """Parsing makes no garbage in cycles, and looking for it again and again takes a third of the time.
 
+    What was made meanwhile is moved to the oldest generation at the end (freezing and unfreezing does that
+    without a look at it): as the youngest it would be gone through at once, for nothing.
     Two threads may do this at once: at worst the collector is back before the second has finished.
     """
     was_enabled = gc.isenabled()
@@ -161,6 +163,8 @@ def _collector_paused() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
+            gc.freeze()
+            gc.unfreeze()
             gc.enable()
 
 

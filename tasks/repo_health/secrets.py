@@ -39,17 +39,19 @@ ISSUED: Final = {
 }
 """What issuers gave a form of its own, so that it can be found."""
 ISSUED_PATTERNS: Final = {
-    kind: re.compile(rf"(?<![A-Za-z0-9_])(?P<secret>{pattern})(?![A-Za-z0-9])")
-    for kind, pattern in ISSUED.items()
+    kind: re.compile(rf"(?P<secret>{pattern})(?![A-Za-z0-9])") for kind, pattern in ISSUED.items()
 }
+"""They begin with letters as they stand, for those are found ten times as fast as anything else."""
 PRIVATE_KEY: Final = re.compile(
     r"-----BEGIN (?:[A-Z]{2,12} ){0,2}PRIVATE KEY(?: BLOCK)?-----(?:\\n|\s){1,4}"
     r"(?:[\w-]{1,40}: [^\n]{0,200}\s){0,4}\s?[\"'+ ]{0,8}[A-Za-z0-9+/=]{40}"
 )
 """Its first line and one of the key: the first line alone is how programs and documents speak of keys."""
 IN_ADDRESS: Final = re.compile(
-    r"[a-z][a-z0-9+.-]{2,20}://[^\s:/@'\"]{1,64}:(?P<secret>[^\s:/@'\"]{8,128})@[\w.-]+"
+    r"://(?P<user>[^\s:/@'\"]{1,64}):(?P<secret>[^\s:/@'\"]{8,128})@(?P<host>[\w.-]+)"
 )
+THIS_MACHINE: Final = ("localhost", "127.0.0.1", "0.0.0.0")  # noqa: S104 - compared with, not listened on
+"""Hosts whose passwords are those of somebody's tests."""
 ASSIGNED: Final = re.compile(
     r"(?i)(?:api_?key|api-key|secret|token|passwd|password|credential|private_?key|auth)[a-z0-9_-]{0,20}"
     r"[\"']?\s{0,4}(?:[:=]|=>|:=)\s{0,4}[\"'](?P<secret>[^\s\"'$<>{}()\[\]]{16,200})[\"']"
@@ -116,14 +118,15 @@ def places(text: str, *, generic: bool) -> Iterator[tuple[str, str, int]]:
     """Yields kind, mask and offset of everything that looks like a secret."""
     for kind, pattern in ISSUED_PATTERNS.items():
         for found in pattern.finditer(text):
-            if plausible(found["secret"], found["prefix"]):
+            whole = not re.match(r"\w", text[max(found.start() - 1, 0) : found.start()])
+            if whole and plausible(found["secret"], found["prefix"]):
                 yield kind, mask(found["secret"], found["prefix"]), found.start()
     for found in PRIVATE_KEY.finditer(text):
         yield "private key", "-----BEGIN …", found.start()
     if not generic:
         return
     for found in IN_ADDRESS.finditer(text):
-        if not PLACEHOLDER.search(found["secret"]) and entropy(found["secret"]) >= 2.5:
+        if found["host"] not in THIS_MACHINE and not guessable(found["secret"], found["user"]):
             yield "password in an address", mask(found["secret"]), found.start("secret")
     for found in ASSIGNED.finditer(text):
         if random_looking(found["secret"]) and len(line_at(text, found.start())) <= LONGEST_LINE:
@@ -139,6 +142,11 @@ def line_at(text: str, place: int) -> str:
 def plausible(secret: str, prefix: str) -> bool:
     """Whether what follows the prefix could have been issued: no `EXAMPLE`, no row of one letter."""
     return not PLACEHOLDER.search(secret[len(prefix) :]) and entropy(secret[len(prefix) :]) >= 2.8
+
+
+def guessable(password: str, user: str) -> bool:
+    """Whether a password is only there to show where one goes."""
+    return password == user or bool(PLACEHOLDER.search(password)) or entropy(password) < 2.5
 
 
 def random_looking(value: str) -> bool:

@@ -31,7 +31,9 @@ def prepare(repo: str, plan: Mapping[str, Any]) -> dict[str, str]:
         discard(folder, tree)
         WORKTREES.mkdir(exist_ok=True)
         (WORKTREES / ".gitignore").write_text("*\n")
-        git(folder, "worktree", "add", "--quiet", "--detach", str(tree.resolve()), plan["head"])
+        # Forced twice: git keeps a place locked whose making was interrupted.
+        forced = ("--force", "--force", "--detach", "--quiet")
+        git(folder, "worktree", "add", *forced, str(tree.resolve()), plan["head"])
         for name in written(tree):
             write(tree, name, plan["version"])
         add_to_changelog(tree / CHANGELOG, plan["changelog"])

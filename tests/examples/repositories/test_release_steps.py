@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,16 @@ def test_a_working_tree_that_a_crash_left_half_made_is_made_anew(project: GitRep
     (tree / "half").write_text("made")
     assert worktree.prepare("project", made)["folder"] == str(tree)
     assert not (tree / "half").exists()
+
+
+def test_a_working_tree_that_git_still_locks_is_made_anew(project: GitRepository):
+    """As a kill in the middle of `git worktree add` leaves it."""
+    made, first = prepared()
+    tree = Path(first["folder"])
+    project.git("worktree", "lock", "--reason", "initializing", str(tree.resolve()))
+    shutil.rmtree(tree)
+    assert worktree.prepare("project", made)["folder"] == str(tree)
+    assert (tree / "VERSION").read_text() == "0.9.1\n"
 
 
 def test_clean_up_leaves_nothing_and_may_be_repeated(project: GitRepository, root: Path):

@@ -159,9 +159,11 @@ def test_nothing_new_is_nothing_to_release(project: GitRepository):
 def test_preparing_twice_makes_one_commit_and_leaves_the_repository_alone(project: GitRepository):
     before = project.state()
     made, first = prepared()
-    assert worktree.prepare("project", made) == first
-    assert project.state() == before
     tree = Path(first["folder"])
+    (tree / "built").write_text("since")
+    assert worktree.prepare("project", made) == first
+    assert (tree / "built").exists()
+    assert project.state() == before
     assert (tree / "VERSION").read_text() == "0.9.1\n"
     assert project.git("rev-parse", f"{first['commit']}^") == made["head"]
 

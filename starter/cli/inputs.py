@@ -97,8 +97,10 @@ def _fit(definition: TaskDefinition, missing: list[Requirement], given: dict[str
 
 
 def _hint(definition: TaskDefinition) -> str:
-    names = " ".join(f"--input {r.name}=…" for r in definition.requirements if r.required)
-    return f"give them as {names}" if names else "the task needs no inputs"
+    if names := " ".join(f"--input {r.name}=…" for r in definition.requirements if r.required):
+        return f"give them as {names}"
+    others = ", ".join(r.name for r in definition.requirements)
+    return f"it needs none, and takes: {others}" if others else "the task takes no inputs"
 
 
 def _split(pairs: Sequence[str]) -> dict[str, str]:
@@ -113,15 +115,12 @@ def _split(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def _typed(definition: TaskDefinition, texts: dict[str, str]) -> dict[str, Json]:
-    from taskmark.task.inputs import fit
+    from taskmark.task.inputs import coerced
 
     typed: dict[str, Json] = dict(texts)
     for requirement in definition.requirements:
         if requirement.name in texts:
-            try:
-                typed[requirement.name] = fit(requirement, texts[requirement.name], coerce=True)
-            except ValueError:
-                continue  # checking all inputs together says what is wrong with the text
+            typed[requirement.name] = coerced(requirement, texts[requirement.name])
     return typed
 
 

@@ -72,7 +72,7 @@ def _described(requirement: Requirement) -> str:
 def fit(requirement: Requirement, value: Json, *, coerce: bool = False) -> Json:
     """Returns the value as the requirement wants it. Raises `ValueError` saying what it must be."""
     if coerce and isinstance(value, str):
-        value = _coerced(requirement, value)
+        value = coerced(requirement, value)
     if requirement.type == "enum":
         return _fit_enum(requirement, value)
     fitted = _FITS[requirement.type](value)
@@ -81,7 +81,7 @@ def fit(requirement: Requirement, value: Json, *, coerce: bool = False) -> Json:
     return fitted
 
 
-def _coerced(requirement: Requirement, text: str) -> Json:
+def coerced(requirement: Requirement, text: str) -> Json:
     """Returns what a text from a command line stands for, or the text itself if that cannot be told."""
     if requirement.type == "boolean":
         return _TRUTH.get(text.strip().lower(), text)

@@ -50,7 +50,7 @@ class NetworkPolicy:
         host = url.host.rstrip(".").lower()
         port = url.port or DEFAULT_PORTS[url.scheme]
         if self.allow_hosts and not any(_names(entry, host, port) for entry in self.allow_hosts):
-            raise _refused(host, "it is not among the allowed hosts (setting `http_allow_hosts`)")
+            raise _refused(host, "it is not among the allowed hosts", "TASKMARK_HTTP_ALLOW_HOSTS lists them")
 
     def check_addresses(self, host: str, addresses: Sequence[str]) -> None:
         """Raises `StepFailed` (configuration) if any of a host's addresses may not be connected to."""
@@ -59,7 +59,8 @@ class NetworkPolicy:
             if whose is Reach.FORBIDDEN:
                 raise _refused(host, f"{address} is no address for a task")
             if whose is Reach.PRIVATE and not self.allow_private:
-                raise _refused(host, f"{address} is a private address (setting `http_allow_private`)")
+                hint = "TASKMARK_HTTP_ALLOW_PRIVATE=true allows them"
+                raise _refused(host, f"{address} is a private address", hint)
 
 
 def _names(entry: str, host: str, port: int) -> bool:
@@ -72,9 +73,9 @@ def _names(entry: str, host: str, port: int) -> bool:
     return fits and number == str(port)
 
 
-def _refused(what: str, reason: str) -> StepFailed:
+def _refused(what: str, reason: str, hint: str | None = None) -> StepFailed:
     """Returns the error for a call that is not allowed."""
-    return StepFailed(f"call to {what} is refused: {reason}", Category.CONFIGURATION)
+    return StepFailed(f"call to {what} is refused: {reason}", Category.CONFIGURATION, hint=hint)
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:

@@ -99,7 +99,7 @@ def test_a_task_without_required_inputs_says_so():
     plain = parse_text("# P\n## Phase: A\n### Steps\n- validation: 1 > 0 - Yes\n")
     with pytest.raises(InvalidInputs) as caught:
         gather(plain, ["x=1"], None)
-    assert caught.value.hint == "the task needs no inputs"
+    assert caught.value.hint == "the task takes no inputs"
 
 
 def test_a_yaml_file_is_read_by_the_rules_of_task_files(tmp_path):
@@ -207,3 +207,15 @@ def test_who_leaves_starts_nothing(person, capsys):
 def test_nobody_is_asked_without_a_terminal():
     with pytest.raises(InvalidInputs, match="`name` is missing"):
         gather(ASKED, [], None, ask=True)
+
+
+def test_a_number_out_of_range_is_told_so_and_not_taken_for_a_text():
+    definition = parse_text(
+        "# T\n\n```yaml\nrequirements:\n  size: {type: integer, default: 5, min: 1, max: 10}\n```\n\n"
+        "## Phase: A\n\n### Steps\n- validation: inputs.size > 0 - It is positive\n"
+    )
+    with pytest.raises(InvalidInputs, match="at least 1") as caught:
+        gather(definition, ["size=0"], None)
+    assert caught.value.hint == "it needs none, and takes: size"
+    with pytest.raises(InvalidInputs, match="whole number"):
+        gather(definition, ["size=many"], None)

@@ -141,7 +141,9 @@ def syntax(source: str, *, template: bool = False) -> nodes.Template | None:
     """Returns the syntax tree of a source, as the grammar rewrote it, for who judges it; None for a text
     without code. A node's line number is the character it begins at; nothing is compiled. Raises
     `InvalidExpression`."""
-    return None if template and _is_literal(source) else read(_environment, source, template=template).template
+    return (
+        None if template and _is_literal(source) else read(_environment, source, template=template).template
+    )
 
 
 def _is_literal(text: str) -> bool:

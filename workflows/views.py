@@ -10,6 +10,7 @@ from typing import Any
 from taskmark.contracts import PhaseOutcome, PhaseView, Progress, StepState, StepStatus, StepView
 from taskmark.plan import graph
 from taskmark.plan.estimate import declared_eta
+from taskmark.plan.phases import title
 from taskmark.plan.progress import agents_of, expected_seconds, phase_percent
 from taskmark.task.model import Json, Phase, TaskDefinition
 from workflows.state import TaskState
@@ -115,7 +116,7 @@ def _planned(definition: TaskDefinition, phase: Phase) -> dict[str, Json]:
                 "id": s.id,
                 "kind": s.kind,
                 "value": s.value,
-                "name": s.description or s.value,
+                "name": title(s),
                 "expected_seconds": expected_seconds(s, agents),
             }
             for s in phase.steps

@@ -18,8 +18,12 @@ LONGEST_TITLE = 200
 
 
 def title(step: Step) -> str:
-    """Returns what people call the step: the beginning of its description, else what it names."""
-    text = step.description or step.value or step.id
+    """Returns what people call the step: the beginning of its description, else what it names.
+
+    A validation is called by its condition: its description says what is wrong when that fails.
+    """
+    told = (step.value, step.description) if step.kind == "validation" else (step.description, step.value)
+    text = next(filter(None, told), step.id)
     return text if len(text) <= LONGEST_TITLE else f"{text[: LONGEST_TITLE - 1]}…"
 
 

@@ -230,14 +230,15 @@ class StepRunner:
         self._board.progress(step.id, len(agents))
 
         def ask(index: int) -> Awaitable[tuple[Json, bool]]:
-            agent = agents[index]
-            return self._ask(step, names, agent, index, share=len(agents))
+            answer = self._ask(step, names, agents[index], index, share=len(agents))
+            return self._or_fallback(step, names, index, len(agents), answer)
 
         answers, failures = await self._all(step, len(agents), ask, stop_at_failure=False)
         if len(failures) == len(agents) or (failures and step.is_critical):
             raise GaveUp(failures[0])
         output = {agent: answer for agent, answer in zip(agents, answers, strict=True) if answer is not None}
-        return Done(output=output, error=failures[0] if failures else None)
+        fell_back = self._board.steps[step.id].fallback
+        return Done(output=output, error=failures[0] if failures else None, fallback=fell_back)
 
     async def _for_each(self, step: Step, names: dict[str, Any]) -> Done:
         items = step.for_each
@@ -306,8 +307,13 @@ class StepRunner:
         self, step: Step, names: dict[str, Any], item: int | None, share: int = 1
     ) -> tuple[Json, bool]:
         """Runs one call, then its fallback; returns the output and whether it is the fallback's."""
+        return await self._or_fallback(step, names, item, share, self._call_kind(step, names, item, share))
+
+    async def _or_fallback(
+        self, step: Step, names: dict[str, Any], item: int | None, share: int, call: Awaitable[Json]
+    ) -> tuple[Json, bool]:
         try:
-            return await self._call_kind(step, names, item, share), False
+            return await call, False
         except GaveUp as failed:
             if step.fallback is None:
                 raise
@@ -321,8 +327,7 @@ class StepRunner:
             case "tool":
                 return await self._call(step, TOOL_ACTIVITY + step.value, step.value, names, item, share)
             case "agent":
-                output, _ = await self._ask(step, names, step.value, item, share=share)
-                return output
+                return await self._ask(step, names, step.value, item, share=share)
             case "aggregate":
                 return await self._aggregate(step, names, item, share)
             case "task":
@@ -345,9 +350,9 @@ class StepRunner:
 
     async def _ask(
         self, step: Step, names: dict[str, Any], agent: str, item: int | None, share: int
-    ) -> tuple[Json, bool]:
+    ) -> Json:
         text = self._start.agents.get(agent)
-        return await self._call(step, AGENT_ACTIVITY, agent, names, item, share, agent=text), False
+        return await self._call(step, AGENT_ACTIVITY, agent, names, item, share, agent=text)
 
     async def _aggregate(self, step: Step, names: dict[str, Any], item: int | None, share: int) -> Json:
         await self._effort.turn()

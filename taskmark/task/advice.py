@@ -26,7 +26,6 @@ _UNUSED: Mapping[str, frozenset[str]] = {
     "question": _CALLING - {"timeout"},
     "aggregate": frozenset({"timeout", "heartbeat", "retry", "idempotencyKey"}),
     "task": frozenset({"timeout", "heartbeat", "retry", "idempotencyKey"}),
-    "plain": frozenset({"fallback"}),
 }
 """Keys that a step of a kind takes and does nothing with."""
 

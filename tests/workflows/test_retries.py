@@ -276,6 +276,22 @@ async def test_after_the_last_attempt_the_fallback_is_used(
 
 
 @pytest.mark.semantics("R8")
+@pytest.mark.parametrize(
+    ("fallback", "answer"), [("{value: nothing}", "nothing"), ("bob", {"vote": "yes", "agent": "bob"})]
+)
+async def test_an_instruction_falls_back_for_each_agent_that_fails(
+    engine: Engine, fallback: str, answer: Any
+) -> None:
+    """The answer stands under the name of the agent that was asked first; the others keep theirs."""
+    step = f"- Say something\n  id: s\n  retry: {{maxAttempts: 1}}\n  fallback: {fallback}\n"
+    result = await engine.run(f"## Phase: A\n### Steps\n{step}\n### Agents\n- ann\n- dud\n")
+    assert result.status == "completed"
+    found = result.steps["s"]
+    assert (found.status, found.fallback, found.error) == ("completed", True, None)
+    assert found.output == {"ann": {"vote": "yes", "agent": "ann"}, "dud": answer}
+
+
+@pytest.mark.semantics("R8")
 async def test_a_step_that_succeeds_does_not_use_its_fallback(engine: Engine) -> None:
     result = await engine.run(flaky(f"{ONCE}  fallback: {{value: 1}}\n", failures=1))
     assert (result.steps["s"].output, result.steps["s"].fallback) == ({"calls": 2}, False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -13,6 +15,11 @@ from starter.wiring import Wiring
 
 if TYPE_CHECKING:
     from temporalio.client import Client
+    from temporalio.worker import Worker
+
+STOPPING_SECONDS = 20.0
+"""How long a worker may take to stop after its grace."""
+_log = logging.getLogger("taskmark.worker")
 
 
 @asynccontextmanager
@@ -27,9 +34,27 @@ async def working(client: Client, wiring: Wiring) -> AsyncIterator[None]:
     worker = wiring.worker(client)
     keeping_up = asyncio.create_task(keep_up(client, wiring))
     try:
-        async with worker:
+        async with _stopped_in_time(worker, wiring.settings.grace_seconds + STOPPING_SECONDS):
             yield
     finally:
         keeping_up.cancel()
         await asyncio.gather(keeping_up, return_exceptions=True)
         await asyncio.to_thread(wiring.close)
+
+
+@asynccontextmanager
+async def _stopped_in_time(worker: Worker, seconds: float) -> AsyncIterator[None]:
+    """Runs a worker while the block runs, and gives up on one that does not stop.
+
+    After a workflow that blocked its thread for seconds the SDK's worker waits for ever to be rid of it.
+    Whoever asked for the end must not wait with it: another worker takes over what this one leaves.
+    """
+    await worker.__aenter__()
+    try:
+        yield
+    finally:
+        try:
+            async with asyncio.timeout(seconds):
+                await worker.__aexit__(*sys.exc_info())
+        except TimeoutError:
+            _log.warning("the worker did not stop within %g s, and is left behind", seconds)

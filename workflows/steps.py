@@ -348,9 +348,7 @@ class StepRunner:
         self._before[step.id] = self._board.steps[step.id].attempt
         return await self._call_kind(other, names, item, share)
 
-    async def _ask(
-        self, step: Step, names: dict[str, Any], agent: str, item: int | None, share: int
-    ) -> Json:
+    async def _ask(self, step: Step, names: dict[str, Any], agent: str, item: int | None, share: int) -> Json:
         text = self._start.agents.get(agent)
         return await self._call(step, AGENT_ACTIVITY, agent, names, item, share, agent=text)
 

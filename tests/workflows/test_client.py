@@ -13,6 +13,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from starter.gateway import Refused, TaskClient
 from starter.wiring import Wiring
+from starter.working import working
 from taskmark.errors import InvalidInputs, InvalidTask, UnknownExecution, Unreachable
 from taskmark.settings import Settings
 
@@ -247,3 +248,27 @@ async def test_a_workflow_whose_own_code_fails_says_so_instead_of_nothing(
         assert "repaired" in (caught.value.hint or "")
         await client.client.get_workflow_handle(execution).terminate()
     await asyncio.to_thread(wiring.close)
+
+
+async def test_a_worker_that_does_not_stop_keeps_nobody_waiting(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The SDK's own waits for ever once a workflow has blocked its thread."""
+
+    class Stubborn:
+        async def __aenter__(self) -> None:
+            pass
+
+        async def __aexit__(self, *_: object) -> None:
+            await asyncio.Event().wait()
+
+    class Wired(Wiring):
+        def worker(self, client: Any) -> Any:
+            return Stubborn()
+
+    monkeypatch.setattr("starter.working.STOPPING_SECONDS", 0.1)
+    wiring = Wired(engine.client.wiring.settings.model_copy(update={"grace_seconds": 0.0}))
+    with pytest.raises(KeyError):
+        async with asyncio.timeout(PATIENCE), working(engine.client.client, wiring):
+            raise KeyError
+    assert "did not stop within 0.1 s" in caplog.text

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
 
 import pytest
 from engine import Engine
-from inspecting import no_task_failed
+from inspecting import no_task_failed, start_raw
 from observing import temporal_status, unique, until, until_temporal
 
 from starter.gateway import Refused
@@ -641,11 +640,12 @@ async def test_a_lost_phase_that_is_held_ends_with_an_abort(engine: Engine) -> N
 async def test_a_phase_whose_name_is_taken_fails_and_nothing_breaks(engine: Engine) -> None:
     """Somebody runs a workflow under the id that the phase would have."""
     name, execution = unique(), f"exec-{unique()}"
-    taken: Any = await engine.start(f"## Phase: Z\n### Steps\n{hold(name)}", id=f"{execution}/a")
+    source = f"# Taken\n\n## Phase: Z\n### Steps\n{hold(name)}"
+    taken = await start_raw(engine, {"source": source}, id=f"{execution}/a")
     text = (
         f"## Phase: A\nonFailure: continue\n### Steps\n{effect('x')}\n## Phase: B\n### Steps\n{effect('y')}\n"
     )
     result = await engine.run(text, id=execution)
     assert (result.status, phases(result)) == ("completed_with_errors", {"a": "failed", "b": "completed"})
     engine.release(name)
-    assert (await engine.wait(taken)).status == "completed"
+    assert (await engine.wait(taken.id)).status == "completed"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +13,7 @@ from taskmark.task.advice import advise
 from taskmark.task.arguments import input_misfits, note_misfits
 from taskmark.task.catalog import Catalog
 from taskmark.task.codes import Code
+from taskmark.task.collecting import collector_resting
 from taskmark.task.comparisons import Comparisons
 from taskmark.task.diagnostics import Diagnostic, Severity
 from taskmark.task.drafts import OutputDraft, PhaseDraft, StepDraft
@@ -138,7 +137,7 @@ def _parse(
     text: str, file: str, subtasks: Subtasks, task_id: str | None
 ) -> tuple[TaskDefinition | None, list[Diagnostic]]:
     findings = Findings(file)
-    with _collector_paused():
+    with collector_resting(len(text)):
         fields = _Parsing(subtasks, findings).fields(text, task_id)
         definition = None
         if fields is not None and not findings.has_errors:
@@ -147,25 +146,6 @@ def _parse(
     return definition, sorted(
         findings.diagnostics, key=lambda found: (found.file != file, found.line, found.column)
     )
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Parsing makes no garbage in cycles, and looking for it again and again takes a third of the time.
-
-    What was made meanwhile is moved to the oldest generation at the end (freezing and unfreezing does that
-    without a look at it): as the youngest it would be gone through at once, for nothing.
-    Two threads may do this at once: at worst the collector is back before the second has finished.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.freeze()
-            gc.unfreeze()
-            gc.enable()
 
 
 class _Parsing:

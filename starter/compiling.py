@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from taskmark.contracts import INLINE_LIMIT, Compiled, Limits, StartTask
 from taskmark.errors import InvalidTask
 from taskmark.task import check_inputs
+from taskmark.task.codes import Code
 from taskmark.task.definitions import Definitions
 from taskmark.task.diagnostics import Diagnostic
 from taskmark.task.hints import did_you_mean
@@ -51,21 +53,18 @@ class Compiler:
         for candidate in self._candidates(task):
             if self._may_read(candidate):
                 return candidate
+        raise InvalidTask([self._missing(task)])
+
+    def _missing(self, task: str) -> Diagnostic:
         known = sorted(path.stem for path in self._tasks_dir.glob("*.md"))
         close = did_you_mean(task, known)
         hint = close or (f"known tasks: {', '.join(known)}" if known else f"put it into {self._tasks_dir}")
-        raise InvalidTask(
-            [
-                Diagnostic(
-                    file=task,
-                    line=1,
-                    column=1,
-                    code="unknown-task",
-                    message=f"there is no task “{task}”",
-                    hint=hint,
-                )
-            ]
-        )
+        code, message = Code.UNKNOWN_TASK, f"there is no task “{task}”"
+        if not self._confined and ("/" in task or task.endswith(".md") or os.path.isdir(task)):
+            code, message = Code.UNREADABLE_FILE, "there is no such file"
+            if os.path.isdir(task):
+                message, hint = "this is a folder", "name one of the tasks in it"
+        return Diagnostic(file=task, line=1, column=1, code=code, message=message, hint=hint)
 
     def _may_read(self, path: Path) -> bool:
         try:
@@ -78,8 +77,8 @@ class Compiler:
         if not task or "\0" in task:
             return []
         named = [self._tasks_dir / f"{task}.md"] if "/" not in task else []
-        given = Path(task)
-        return [*named, given if given.is_absolute() else self._root / given, Path.cwd() / given]
+        below_root, here = self._root / task, Path.cwd() / task
+        return [*named, *((below_root, here) if self._confined else (here, below_root))]
 
 
 def portable(definition: TaskDefinition) -> tuple[TaskDefinition | None, str | None]:

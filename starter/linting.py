@@ -1,19 +1,18 @@
-"""Which files are meant by the words of a command line, what is wrong with each, and fixing it."""
+"""What is wrong with each file that the words of a command line mean, and fixing it."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from starter.choosing import is_folder, task_file, tasks_below
 from taskmark.errors import InvalidTask
 from taskmark.task.codes import Code
 from taskmark.task.diagnostics import Diagnostic
 from taskmark.task.files import SIZE_LIMIT, decoded, read_exactly
 from taskmark.task.fixes import Fixed, fixed
-from taskmark.task.outline import looks_like_task
 from taskmark.task.parser import check_source, check_text
 from taskmark.task.rewriting import rewrite
 from taskmark.task.source_text import Findings, Place
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 SHOWN_STDIN = "<stdin>"
-_PASSED_OVER = frozenset({"node_modules", "__pycache__"})
 
 
 @dataclass(frozen=True)
@@ -54,30 +52,25 @@ class Linter:
         for word in words:
             if word == STDIN:
                 yield self._text(stdin)
-            elif Path(word).is_dir():
+            elif is_folder(word):
                 yield from self._folder(Path(word))
             else:
                 yield from self._named(word)
 
     def _named(self, word: str) -> Iterator[Linted]:
         try:
-            path = Path(word) if Path(word).is_file() else self._wiring.compiler(confined=False).find(word)
+            path = task_file(self._wiring.compiler(confined=False), word)
         except InvalidTask as error:
-            yield _missing(word, error.diagnostics)
+            yield Linted(word, diagnostics=error.diagnostics)
             return
         yield from self._file(path)
 
-    # --- folders ------------------------------------------------------------------------------------
-
     def _folder(self, folder: Path) -> Iterator[Linted]:
-        """Yields every task below a folder. Markdown without phases is documentation, unless it lies where
-        tasks lie: there it is a task that does nothing."""
+        """Yields every task below a folder, or that there is none."""
         found = False
-        for path in _markdown(folder):
-            text = read_exactly(path, Findings(str(path)))
-            if text is None or looks_like_task(text):
-                found = True
-                yield from self._file(path)
+        for path in tasks_below(folder):
+            found = True
+            yield from self._file(path)
         if not found:
             yield Linted(str(folder), folder=True)
 
@@ -129,16 +122,6 @@ class Linter:
         return tuple(_own_fix(diagnostic, SHOWN_STDIN) for diagnostic in found)
 
 
-def _missing(word: str, diagnostics: tuple[Diagnostic, ...]) -> Linted:
-    """Returns that there is no such task, or no such file if the word is a path."""
-    if "/" not in word and not word.endswith(".md"):
-        return Linted(word, diagnostics=diagnostics)
-    findings = Findings(word)
-    hint = diagnostics[0].hint
-    findings.add(Code.UNREADABLE_FILE, Place(1, 1), "there is no such file", hint)
-    return Linted(word, diagnostics=tuple(findings.diagnostics))
-
-
 def _linted(file: str, done: Fixed) -> Linted:
     return Linted(file, done.text, done.diagnostics, done.applied)
 
@@ -147,10 +130,3 @@ def _own_fix(diagnostic: Diagnostic, file: str) -> Diagnostic:
     """Returns the diagnostic with a fix only if it is for that file: agents and sub-tasks have files of
     their own, which nobody named."""
     return diagnostic if diagnostic.file == file else diagnostic.model_copy(update={"fix": None})
-
-
-def _markdown(folder: Path) -> Iterator[Path]:
-    """Yields the markdown files below a folder in order, none of hidden folders, through no link."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name[0] != "." and name not in _PASSED_OVER)
-        yield from (Path(place, name) for name in sorted(files) if name.endswith(".md"))

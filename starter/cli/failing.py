@@ -125,6 +125,8 @@ def _lines(file: str) -> list[str]:
     from taskmark.task.files import SIZE_LIMIT
 
     try:
+        if not Path(file).is_file():
+            return []  # such as a pipe, which would be waited for
         with Path(file).open("rb") as source:
             return _split(source.read(SIZE_LIMIT).decode("utf-8", "replace"))
     except (OSError, ValueError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from starter.linting import Linted
-    from starter.wiring import Wiring
     from taskmark.task.diagnostics import Diagnostic
 
 
@@ -88,14 +86,6 @@ def schema() -> None:
     from taskmark.task.schema import task_schema
 
     write_json(task_schema())
-
-
-def task_files(wiring: Wiring, word: str) -> list[Path]:
-    """Returns the files that a word means. Raises `InvalidTask` if there is no such task."""
-    given = Path(word)
-    if given.is_dir():
-        return sorted(given.glob("*.md"))
-    return [given if given.is_file() else wiring.compiler(confined=False).find(word)]
 
 
 def _counted(number: int, word: str) -> str:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from starter.cli.exits import Exit
-from starter.cli.files import task_files
 from starter.cli.terminal import say, stdout
 
 if TYPE_CHECKING:
@@ -38,15 +37,20 @@ def fmt(
     ] = False,
 ) -> Exit:
     """Format task files. What they mean, prose and comments stay; a file with errors stays as it is."""
+    from starter.choosing import task_files
     from starter.cli.clients import settings
+    from starter.cli.failing import explain
     from starter.wiring import Wiring
+    from taskmark.errors import InvalidTask
 
     wiring = Wiring(settings())
     if "-" in files:
         return _stdin(files, wiring.catalog, check=check, diff=diff)
-    paths = list(dict.fromkeys(path for word in files for path in task_files(wiring, word)))
-    found = [_formatting(path, wiring.catalog) for path in paths]
-    formattings = [one for one in found if one is not None]
+    missing: list[InvalidTask] = []
+    paths = task_files(wiring.compiler(confined=False), files, missing.append)
+    for unknown in missing:
+        explain(unknown)
+    formattings = [one for path in paths if (one := _formatting(path, wiring.catalog)) is not None]
     changing = [one for one in formattings if one.changes]
     if check or diff:
         _show(changing, names=check, diff=diff)
@@ -55,7 +59,7 @@ def fmt(
         failed = sum(not _written(one) for one in changing)
     wrong = len(paths) - len(formattings) + failed
     say(_summary(len(changing) - failed, len(formattings) - len(changing), wrong, dry=check or diff))
-    if wrong:
+    if wrong or missing:
         return Exit.USAGE
     return Exit.FAILED if changing and (check or diff) else Exit.OK
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from starter.simulation.suite import Outcome, Problem
     from starter.wiring import Wiring
+    from taskmark.errors import InvalidTask
 
 Row = dict[str, Any]
 
@@ -47,47 +48,53 @@ def run_tests(
     and parallel phases behave as they do in `run`.
     """
     from starter.cli.clients import settings
+    from starter.cli.failing import explain
     from starter.wiring import Wiring
 
     wiring = Wiring(settings())
-    paths = [path for word in files for path in _tasks(wiring, word, tested=not init)]
-    if not paths:
+    missing: list[InvalidTask] = []
+    paths = _tasks(wiring, files, missing.append, tested=not init)
+    for one in missing:
+        explain(one)
+    if not paths and not missing:
         found = "no task without tests" if init else "no tests"
         say(f"{found} here: a task x.md is tested by a file x.tests.yaml beside it")
         return Exit.USAGE
     if init:
-        return _init(wiring, paths)
-    return _Session(wiring, keyword, output).run(paths)
+        return Exit.USAGE if missing else _init(wiring, paths)
+    return _Session(wiring, keyword, output, wrong_files=len(missing)).run(paths)
 
 
-def _tasks(wiring: Wiring, word: str, *, tested: bool) -> list[Path]:
-    """Returns the task files that a word means; of a folder those with tests, or those without.
-
-    Raises `InvalidTask` if there is no such task.
-    """
+def _tasks(
+    wiring: Wiring, words: Sequence[str], missing: Callable[[InvalidTask], object], *, tested: bool
+) -> list[Path]:
+    """Returns the task files that words mean; of a folder those with tests, or those without."""
+    from starter.choosing import is_folder, task_files
     from starter.simulation.declarations import SUFFIX
     from starter.simulation.suite import beside
 
-    given = Path(word)
-    if given.is_dir():
-        return [path for path in sorted(given.glob("*.md")) if beside(path).is_file() is tested]
-    if word.endswith(SUFFIX):
-        given = Path(word.removesuffix(SUFFIX) + ".md")
-        word = str(given)
-    found = given if given.is_file() else wiring.compiler(confined=False).find(word)
-    here = Path.cwd()
-    return [found.relative_to(here) if found.is_relative_to(here) else found]
+    def found(words: Sequence[str]) -> list[Path]:
+        return task_files(wiring.compiler(confined=False), words, missing)
+
+    folders = [word for word in words if is_folder(word)]
+    named = [
+        word.removesuffix(SUFFIX) + ".md" if word.endswith(SUFFIX) else word
+        for word in words
+        if word not in folders
+    ]
+    listed = [path for path in found(folders) if beside(path).is_file() is tested]
+    return list(dict.fromkeys([*found(named), *listed]))
 
 
 class _Session:
     """Runs the tests of several tasks and counts what came of them."""
 
-    def __init__(self, wiring: Wiring, keyword: str, output: Format) -> None:
+    def __init__(self, wiring: Wiring, keyword: str, output: Format, *, wrong_files: int) -> None:
         self._wiring = wiring
         self._keyword = keyword.casefold()
         self._output = output
         self._rows: list[Row] = []
-        self._wrong_files = 0
+        self._wrong_files = wrong_files
 
     def run(self, paths: list[Path]) -> Exit:
         """Runs them all and returns the exit code that tells of them together."""

@@ -52,6 +52,8 @@ class _Body:
     first: Text
     rest: Text | None
     mapping: YamlSource | None
+    refused: bool = False
+    """Whether there is a mapping that cannot be read."""
 
 
 def read_step(item: Item, kinds: frozenset[str], findings: Findings) -> StepDraft | None:
@@ -63,7 +65,7 @@ def read_step(item: Item, kinds: frozenset[str], findings: Findings) -> StepDraf
     before = len(findings.diagnostics)
     mapping = read_mapping(body.mapping, findings) if body.mapping else None
     intact = len(findings.diagnostics) == before
-    has_mapping = body.mapping is not None
+    has_mapping = body.mapping is not None or body.refused
     step = _read_text(body, kinds, has_mapping, findings)
     step.intact, step.readable = intact, mapping is not None or not has_mapping
     _Options(step, findings).read(mapping)
@@ -91,7 +93,7 @@ def _split_body(item: Item, kinds: Iterable[str], findings: Findings) -> _Body:
             place = Place(item.body_line + end + row, indent.index("\t") + 1)
             hint, fix = "indent with spaces", without_tabs(lines, item.body_line + end)
             findings.add(Code.TAB_INDENTATION, place, "a tab cannot indent YAML", hint, fix)
-            return _Body(item.text, rest, None)
+            return _Body(item.text, rest, None, refused=True)
     return _Body(item.text, rest, YamlSource(lines, item.body_line + end))
 
 

@@ -64,7 +64,7 @@ class Vocabulary:
     def _check_step(self, step: StepDraft) -> None:
         value, place = step.value.value, step.value.place()
         if step.kind == "tool" and value:
-            self._check_tool(value, place, step.arguments, step.place, intact=step.intact)
+            self._check_tool(value, place, step.arguments, step.place, step)
         elif step.kind == "agent" and value:
             self.check_agent(value, place)
         elif step.kind == "plain":
@@ -93,10 +93,10 @@ class Vocabulary:
         if step.fields["fallback"].kind == "agent":
             self.check_agent(name.text.strip(), name.place())
         else:
-            self._check_tool(name.text.strip(), name.place(), arguments, name.place(), intact=step.intact)
+            self._check_tool(name.text.strip(), name.place(), arguments, name.place(), step)
 
     def _check_tool(
-        self, name: str, place: Place, arguments: Mapping | None, step: Place, *, intact: bool
+        self, name: str, place: Place, arguments: Mapping | None, at: Place, step: StepDraft
     ) -> None:
         if name not in self._catalog.tools:
             hint = self._findings.guess(name, self._catalog.tools)
@@ -110,12 +110,12 @@ class Vocabulary:
             self.check_arguments(
                 f"tool `{name}`",
                 arguments,
-                step,
+                at,
                 known=schema.get("properties", {}),
-                required=schema.get("required", ()),
+                required=schema.get("required", ()) if step.readable else (),
                 open_ended=bool(schema.get("additionalProperties")),
             )
-        if arguments is not None and intact and self._catalog.misfits is not None:
+        if arguments is not None and step.intact and self._catalog.misfits is not None:
             note_misfits(f"tool `{name}`", arguments, partial(self._catalog.misfits, name), self._findings)
 
     def check_arguments(

@@ -40,6 +40,30 @@ _DEEP = 500
 
 _BARE_TEMPLATE = re.compile(r"""\{\{[^{}"\\]*\}\}(?=[ \t]*(?:$|[,\]}#]))""")
 _SPACES = "indent with spaces, not tabs"
+_KEY = re.compile(r"[ \t]*[\w-]+")
+_INDENTED = (
+    "this line is not indented as those above it",
+    "begin all keys of one mapping in the same column",
+)
+_SYNTAX = {
+    "<document start>": _INDENTED,
+    "'<block mapping start>'": _INDENTED,
+    "mapping values are not allowed": _INDENTED,
+    "expected <block end>, but found '-'": (
+        "a list item cannot stand here",
+        "write it under a key of its own",
+    ),
+    "expected ',' or ']'": (
+        "this list does not end",
+        "close it with `]`, or put quotes around the text before",
+    ),
+    "expected ',' or '}'": (
+        "this mapping does not end",
+        "close it with `}`, or put quotes around the text before",
+    ),
+    "unexpected end of stream": ("this text does not end", "close it with the quote that begins it"),
+}
+"""What the YAML library says, and what it means to a person: message and hint."""
 
 
 class _Refused(Exception):
@@ -136,10 +160,7 @@ class _Builder:
         try:
             yield from YAML(typ="safe", pure=True, plug_ins=[]).parse(self._text)
         except MarkedYAMLError as error:
-            at = self._at(error.problem_mark or error.context_mark)
-            raise _Refused(
-                Code.YAML_SYNTAX, at, f"this is not YAML: {_reason(error)}", _syntax_hint(error)
-            ) from None
+            raise self._syntax(error) from None
         except ReaderError as error:
             at = self._row_and_column(error.position)
             raise _Refused(Code.YAML_SYNTAX, at, "a control character cannot stand in YAML") from None
@@ -147,6 +168,27 @@ class _Builder:
             raise
         except Exception as error:  # a bug of the YAML library on odd text is that text's problem
             raise _Refused(Code.YAML_SYNTAX, (0, 0), f"this is not YAML: {error}") from None
+
+    def _syntax(self, error: MarkedYAMLError) -> _Refused:
+        """Returns what is wrong in the words of people who write YAML, not of those who parse it."""
+        problem = str(error.problem or error.context)
+        unended = "end of stream" in problem or "'<stream end>'" in problem
+        at = self._at((unended and error.context_mark) or error.problem_mark or error.context_mark)
+        message, hint = (
+            f"this is not YAML: {shown(problem)}",
+            "put quotes around texts with special characters",
+        )
+        if "\\t" in problem:
+            hint = _SPACES
+        elif "mapping values are not allowed" in problem and not self._begins_line(at):
+            hint = "put quotes around a text that contains `: `"
+        else:
+            message, hint = next((said for sign, said in _SYNTAX.items() if sign in problem), (message, hint))
+        return _Refused(Code.YAML_SYNTAX, at, message, hint)
+
+    def _begins_line(self, at: tuple[int, int]) -> bool:
+        """Whether only a key stands before the place."""
+        return _KEY.fullmatch(self._source.lines[at[0]][: at[1]]) is not None
 
     def _begin(self, event: Any) -> None:
         at = self._at(event.start_mark)
@@ -197,15 +239,3 @@ class _Builder:
         found = _BARE_TEMPLATE.match(line, place.column - 2) if place.column > 1 else None
         at = Place(place.line, place.column - 1)
         return replacing(at, found[0], f'"{found[0]}"') if found else None
-
-
-def _reason(error: MarkedYAMLError) -> str:
-    return shown(str(error.problem or error.context))
-
-
-def _syntax_hint(error: MarkedYAMLError) -> str | None:
-    if "mapping values are not allowed" in str(error.problem):
-        return "put quotes around a text that contains `: `"
-    if "\\t" in str(error.problem):
-        return _SPACES
-    return "put quotes around texts with special characters"

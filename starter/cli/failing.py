@@ -25,6 +25,8 @@ SHOWN = 30
 """Diagnostics shown of one file; the rest is counted."""
 COLUMNS = 110
 """Of an excerpt; a longer line is shown around the place that is meant."""
+GUTTER = len("12345 │ ")
+"""What stands before it."""
 
 _QUOTED = re.compile(r"[`“]([^`”]+)[`”]")
 _WORD = re.compile(r"\w[\w-]*")
@@ -110,12 +112,14 @@ def show_diagnostics(
     """
     found = list(diagnostics)
     sources = {file: _split(text) for file, text in (texts or {}).items()}
+    # Where a terminal wrapped a line, the mark would stand under another one.
+    room = min(COLUMNS, max(console.width - GUTTER - 2, 40)) if console.is_terminal else COLUMNS
     for number, diagnostic in enumerate(found[:limit]):
         if diagnostic.file not in sources:
             sources[diagnostic.file] = _lines(diagnostic.file)
         if number:
             console.print()
-        for text in _described(diagnostic, sources[diagnostic.file]):
+        for text in _described(diagnostic, sources[diagnostic.file], room):
             console.print(text, soft_wrap=True)
     if limit is not None and len(found) > limit:
         console.print(f"… and {len(found) - limit} more", soft_wrap=True)
@@ -139,7 +143,7 @@ def _split(text: str) -> list[str]:
     return normalised(text).split("\n")
 
 
-def _described(diagnostic: Diagnostic, lines: list[str]) -> list[Text]:
+def _described(diagnostic: Diagnostic, lines: list[str], room: int) -> list[Text]:
     from rich.text import Text
 
     color = "bold red" if diagnostic.severity == "error" else "bold yellow"
@@ -148,26 +152,26 @@ def _described(diagnostic: Diagnostic, lines: list[str]) -> list[Text]:
     fixable = ("[*] ", "bold cyan") if diagnostic.fix is not None else ""
     described = [Text.assemble((place, "bold"), (label, color), fixable, printable(diagnostic.message))]
     if diagnostic.line <= len(lines):
-        described += _excerpt(lines[diagnostic.line - 1], diagnostic, color)
+        described += _excerpt(lines[diagnostic.line - 1], diagnostic, color, room)
     if diagnostic.hint:
         described.append(Text.assemble(("  hint: ", "cyan"), printable(diagnostic.hint)))
     return described
 
 
-def _excerpt(line: str, diagnostic: Diagnostic, color: str) -> list[Text]:
+def _excerpt(line: str, diagnostic: Diagnostic, color: str, room: int) -> list[Text]:
     from rich.cells import cell_len
     from rich.text import Text
 
     column = diagnostic.column
     end = column - 1 + _width(line, column, diagnostic.message)
     line = printable(line.replace("\t", " "))
-    start = 0 if column <= COLUMNS - 10 else column - COLUMNS // 2
-    cut = ("…" if start else "") + line[start : start + COLUMNS]
+    start = 0 if column <= room - 10 else column - room // 2
+    cut = ("…" if start else "") + line[start : start + room]
     before = ("…" if start else "") + line[start : column - 1]
-    marked = max(1, cell_len(line[column - 1 : min(end, start + COLUMNS)]))
+    marked = max(1, cell_len(line[column - 1 : min(end, start + room)]))
     gutter = f"{diagnostic.line:>5} │ "
     return [
-        Text.assemble((gutter, "dim"), cut + ("…" if start + COLUMNS < len(line) else "")),
+        Text.assemble((gutter, "dim"), cut + ("…" if start + room < len(line) else "")),
         Text.assemble((" " * 5 + " │ ", "dim"), " " * cell_len(before), ("^" * marked, color)),
     ]
 

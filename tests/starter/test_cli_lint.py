@@ -213,3 +213,12 @@ def test_the_schema_for_editors_is_printed_as_it_is_kept(capsys):
     assert run(["schema"]) == 0
     kept = Path(__file__).parents[2] / "docs" / "schema" / "task.schema.json"
     assert capsys.readouterr().out == kept.read_text()
+
+
+def test_a_terminal_wraps_no_excerpt_so_the_mark_stands_under_its_place(tmp_path):
+    (tmp_path / "long.md").write_text("a" * 100 + " here " + "b" * 100)
+    console = Console(width=80, record=True, force_terminal=True, file=open("/dev/null", "w"))  # noqa: SIM115 # recorded
+    show_diagnostics([diagnostic(str(tmp_path / "long.md"), 1, 102)], console)
+    _, excerpt, mark = console.export_text().splitlines()
+    assert len(excerpt) <= 80
+    assert excerpt[mark.index("^") : mark.rindex("^") + 1] == "here"

@@ -147,9 +147,18 @@ def _json(data: str, named: str) -> Any:
     from taskmark.errors import InvalidInputs
 
     try:
-        return json.loads(data)
+        return json.loads(data, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
         raise InvalidInputs([f"{named} cannot be read as JSON: {error}"]) from error
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns an object. Raises `ValueError` if a name stands in it twice, as YAML's reader does."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name in found if sum(key == name for key, _ in pairs) > 1)
+        raise ValueError(f"“{twice}” stands in one object twice")
+    return found
 
 
 def _yaml(data: str, named: str) -> Any:

@@ -148,13 +148,13 @@ def _fit_duration(value: Json) -> Json:
 def _fit_list(value: Json) -> Json:
     if isinstance(value, list | tuple):
         return list(value)
-    raise ValueError(_wants("a list", value))
+    raise ValueError(_wants('a list such as ["a", "b"]', value))
 
 
 def _fit_object(value: Json) -> Json:
     if isinstance(value, Mapping):
         return dict(value)
-    raise ValueError(_wants("an object", value))
+    raise ValueError(_wants('an object such as {"a": 1}', value))
 
 
 def _fit_enum(requirement: Requirement, value: Json) -> Json:

@@ -90,7 +90,9 @@ def one_of(reader: Callable[[Scalar, Findings], Any], what: str, shape: Shape) -
         if isinstance(node, Scalar):
             return reader(node, findings)
         message = f"expected {what}, found {_KINDS[type(node)]}"
-        hint = 'put quotes around an expression: "{{ … }}"' if isinstance(node, Mapping) else None
+        # YAML reads `{{ … }}` as a mapping whose key is none.
+        braces = isinstance(node, Mapping) and not node.entries
+        hint = 'put quotes around an expression: "{{ … }}"' if braces else None
         findings.add(Code.WRONG_TYPE, node.place(), message, hint)
         return None
 

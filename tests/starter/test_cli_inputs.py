@@ -122,6 +122,21 @@ def test_a_yaml_file_is_read_by_the_rules_of_task_files(tmp_path):
         gather(TASK, [], str(file))
 
 
+def test_json_has_no_name_twice_either(tmp_path):
+    file = tmp_path / "inputs.json"
+    file.write_text('{"name": "a", "extra": {"b": 1}, "name": "c"}')
+    with pytest.raises(
+        InvalidInputs, match=r"inputs\.json cannot be read as JSON: “name” stands in one object"
+    ):
+        gather(TASK, [], str(file))
+
+
+def test_a_list_that_is_no_json_is_told_how_to_write_one():
+    with pytest.raises(InvalidInputs) as caught:
+        gather(TASK, ["name=x", "count=1", "tags=[a, b]"], None)
+    assert caught.value.problems == ("""`tags` must be a list such as ["a", "b"], not '[a, b]'""",)
+
+
 def test_stdin_may_be_yaml_too(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("name: x\ncount: 1\n"))
     assert gather(TASK, [], "-")["name"] == "x"

@@ -34,3 +34,10 @@ def test_one_cause_is_one_diagnostic_that_says_what_to_do(body, place, message, 
 def test_a_mapping_that_can_be_read_must_give_what_the_tool_needs() -> None:
     found = check_text(f"{HEAD}  id: a\n", catalog=CATALOG).diagnostics
     assert [one.code for one in found] == ["missing-argument"]
+
+
+@pytest.mark.parametrize(("value", "hinted"), [("{{ inputs.x }}", True), ("{a: b}", False)])
+def test_quotes_are_advised_for_an_expression_and_not_for_any_mapping(value, hinted) -> None:
+    found = check_text(f"{HEAD}  if: {value}\n  with: {{command: [ls]}}\n", catalog=CATALOG).diagnostics
+    [wrong] = [one for one in found if one.message == "expected a text, found a mapping"]
+    assert bool(wrong.hint) is hinted

@@ -25,9 +25,13 @@ def collector() -> Iterator[None]:
 
 @pytest.mark.parametrize("size", [0, LARGE])
 def test_the_collector_rests_and_is_back_also_after_an_error(size: int) -> None:
-    with pytest.raises(KeyError), collector_resting(size):
-        assert not gc.isenabled()
-        raise KeyError
+    def parse() -> None:
+        with collector_resting(size):
+            assert not gc.isenabled()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        parse()
     assert gc.isenabled()
 
 

@@ -1,0 +1,73 @@
+"""A worker process of one of the two engines, for `engine.py`: it works until its standard input ends.
+
+    python benchmarks/engine_worker.py taskmark|handwritten METRICS_PORT [FILE for samples of the stacks]
+
+Settings come from `TASKMARK_*` variables. Both have the same server, the same options and the same metrics.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from temporalio.client import Client  # noqa: E402 - found by the path above
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig  # noqa: E402 - the same
+from temporalio.worker import PollerBehaviorSimpleMaximum, Worker  # noqa: E402 - the same
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner  # noqa: E402 - the same
+
+from benchmarks import handwritten  # noqa: E402 - the same
+from benchmarks.sampling import sampled  # noqa: E402 - the same
+from starter import wiring  # noqa: E402 - the same
+from starter.gateway import TaskClient  # noqa: E402 - the same
+from taskmark.settings import Settings  # noqa: E402 - the same
+
+
+def plain_worker(client: Client, settings: Settings) -> Worker:
+    """Returns the hand-written engine's worker, with the options that Taskmark's has."""
+    pollers = PollerBehaviorSimpleMaximum(maximum=wiring.POLLERS)
+    return Worker(
+        client,
+        task_queue=handwritten.QUEUE,
+        workflows=[handwritten.HandwrittenTask, handwritten.HandwrittenPhase],
+        activities=[handwritten.trivial],
+        workflow_runner=SandboxedWorkflowRunner(),
+        workflow_task_poller_behavior=pollers,
+        activity_task_poller_behavior=pollers,
+        sticky_queue_schedule_to_start_timeout=wiring.STICKY,
+        max_heartbeat_throttle_interval=wiring.HEARTBEATS,
+        default_heartbeat_throttle_interval=wiring.HEARTBEATS,
+        max_eager_activity_reservations_per_workflow_task=wiring.EAGER,
+        max_concurrent_activities=settings.max_concurrent_activities,
+        max_concurrent_workflow_tasks=settings.max_concurrent_workflow_tasks,
+    )
+
+
+async def work(kind: str) -> None:
+    """Works until standard input ends, and says when it has begun."""
+    settings = Settings()
+    async with TaskClient.open(settings, worker=kind == "taskmark") as client:
+        if kind == "taskmark":
+            await _until_told()
+            return
+        async with plain_worker(client.client, settings):
+            await _until_told()
+
+
+async def _until_told() -> None:
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+
+
+def main() -> None:
+    kind, port, *samples = sys.argv[1:]
+    metrics = PrometheusConfig(bind_address=f"127.0.0.1:{port}")
+    Runtime.set_default(Runtime(telemetry=TelemetryConfig(metrics=metrics)))
+    with sampled(*map(Path, samples)):
+        asyncio.run(work(kind))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Where the CPU of Taskmark's worker goes while it runs many tasks, by layer and by function.
+
+    python benchmarks/layers.py [-o json] [--tasks 40] [--quick]
+
+The stacks of all threads are sampled in the worker, and each thread's samples are weighted with the CPU time
+that the system says it used. What has no Python stack is the SDK's core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import reporting  # noqa: E402 - found by the path above
+from benchmarks.engine import Bench, Work, place, workers  # noqa: E402 - the same
+from starter.gateway import TaskClient  # noqa: E402 - the same
+
+
+async def measure(tasks: int) -> dict[str, Any]:
+    """Runs the tasks, eight at once, and returns milliseconds of CPU per step."""
+    work = Work("sequential", 4, 5, parallel=False, at_once=min(8, tasks))
+    with place() as (settings, environment), tempfile.TemporaryDirectory() as folder:
+        samples = Path(folder, "samples.json")
+        async with TaskClient.open(settings, worker=False) as client:
+            with workers(environment, samples) as found:
+                bench = Bench(client, found)
+                for _ in range(max(1, tasks // work.at_once)):
+                    await bench.round("taskmark", work)
+        sampled = json.loads(samples.read_text())
+    steps = work.total * max(1, tasks // work.at_once)
+    per_step = {key: _each(sampled[key], steps) for key in ("layers", "functions")}
+    return {"machine": reporting.machine(), "steps": steps, "ms_per_step": per_step}
+
+
+def _each(seconds: dict[str, float], steps: int) -> dict[str, float]:
+    return {name: round(value / steps * 1000, 3) for name, value in seconds.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("-o", "--output", choices=["table", "json"], default="table")
+    parser.add_argument("--tasks", type=int, default=40, help="tasks of 4 phases with 5 steps each")
+    parser.add_argument("--quick", action="store_true", help="only see that it runs")
+    options = parser.parse_args()
+    results = asyncio.run(measure(1 if options.quick else options.tasks))
+    if options.output == "json":
+        reporting.as_json(results)
+        return
+    layers = results["ms_per_step"]["layers"]
+    total = sum(layers.values())
+    rows = [{"layer": n, "ms/step": v, "%": round(v / total * 100, 1)} for n, v in layers.items()]
+    reporting.table(f"CPU of the worker, {results['steps']} steps, start of the process included", rows)
+    functions = results["ms_per_step"]["functions"]
+    rows = [{"with all that it calls": n, "ms/step": v} for n, v in functions.items() if "/" in n]
+    reporting.table("Functions", rows[:60])
+
+
+if __name__ == "__main__":
+    main()

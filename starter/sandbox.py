@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from starter.imports import remember_code
+
 PASSED_THROUGH = (
     "jinja2",  # imports lazily at run time; a second copy of it loses strict undefined without a word
     "markupsafe",  # of jinja2
@@ -29,5 +31,6 @@ PASSED_THROUGH = (
 
 def workflow_runner() -> SandboxedWorkflowRunner:
     """Returns the runner."""
+    remember_code()
     restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
     return SandboxedWorkflowRunner(restrictions=restrictions)

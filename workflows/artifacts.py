@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -34,8 +33,7 @@ Path = tuple[str, ...]
 """Of an output, from the name that expressions begin with: `("steps", "count", "output")`."""
 
 
-@dataclass(frozen=True)
-class Sources:
+class Sources(NamedTuple):
     """What is evaluated together: expressions, templates, and values whose texts are templates.
 
     A text in such a value that is nothing but one output passes it on and does not look into it.

@@ -6,8 +6,6 @@ are read by their plain ids, and outside `steps.<id>.output` is the list over al
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from taskmark.contracts import StepState, StepStatus
 from taskmark.errors import Failure
 from taskmark.plan.phases import title
@@ -18,13 +16,13 @@ MANY_FAILURES = 500
 """So many failures of one phase keep their whole text."""
 
 
-@dataclass(frozen=True)
 class Lane:
     """The steps for one item, or for the whole phase if `index` is None."""
 
-    steps: tuple[Step, ...]
-    index: int | None = None
-    item: Json = None
+    def __init__(self, steps: tuple[Step, ...], index: int | None = None, item: Json = None) -> None:
+        self.steps = steps
+        self.index = index
+        self.item = item
 
     def plain_id(self, step: str) -> str:
         """Returns the id as the file has it."""

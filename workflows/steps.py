@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from temporalio import workflow
 from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError, is_cancelled_exception
@@ -49,8 +48,7 @@ _PLAINLY_DESCRIBED = frozenset({"tool", "aggregate", "task", "wait"})
 """Kinds whose description is for people only, and no template."""
 
 
-@dataclass(frozen=True)
-class Done:
+class Done(NamedTuple):
     """What a step came to: its output, and a failure that did not fail it (one agent of several)."""
 
     output: Json = None

@@ -6,8 +6,7 @@ which so never act on anything unchecked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from temporalio.exceptions import ApplicationError
 
@@ -18,8 +17,7 @@ from workflows.artifacts import size_of
 from workflows.state import Gate, TaskState, gate
 
 
-@dataclass(frozen=True)
-class Decided:
+class Decided(NamedTuple):
     """A decision for one opening of one gate."""
 
     wait: Wait

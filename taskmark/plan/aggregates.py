@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from taskmark.errors import Category, StepFailed
 
@@ -155,8 +154,7 @@ def _some(numbers: list[float], name: str) -> list[float]:
 # --- votes ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Ballot:
+class _Ballot(NamedTuple):
     """One vote: what for, how much it counts, and the whole value that it came with."""
 
     choice: Json
@@ -166,8 +164,7 @@ class _Ballot:
     source: Json
 
 
-@dataclass(frozen=True)
-class _Poll:
+class _Poll(NamedTuple):
     """Ballots, counted."""
 
     ballots: tuple[_Ballot, ...]

@@ -6,7 +6,7 @@ exponential backoff, permission once after refreshing credentials, configuration
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from taskmark.errors import Category
 from taskmark.task.model import Retry
@@ -15,8 +15,7 @@ JITTER = 0.1
 FACTOR = 2.0
 
 
-@dataclass(frozen=True)
-class Again:
+class Again(NamedTuple):
     """One more attempt, after `delay` seconds."""
 
     delay: float

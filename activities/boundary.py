@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import copy_context
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -54,7 +54,13 @@ class Heart:
         self._loop.call_soon_threadsafe(partial(activity.heartbeat, *details), context=self._context)
 
     async def beat(self) -> None:
-        """Beats until it is cancelled. Cancellation and the loss of a worker are noticed only by beats."""
+        """Beats until it is cancelled. Cancellation and the loss of a worker are noticed only by beats.
+
+        The first is due after an interval, because each is a call to the server, unless there are details
+        of a lost attempt to pass on.
+        """
+        if self._interval is not None and not self._details:
+            await asyncio.sleep(self._interval)
         while self._interval is not None:
             activity.heartbeat(*self._details)
             await asyncio.sleep(self._interval)
@@ -155,6 +161,7 @@ def _attempt(call: StepCall, status: StepStatus, **fields: Any) -> AttemptRecord
     return attempt_of(call, status, worker=worker_identity(), **fields)
 
 
+@cache
 def worker_identity() -> str:
     """Returns who runs this: process and host, as Temporal shows it."""
     return f"{os.getpid()}@{socket.gethostname()}"

@@ -193,9 +193,33 @@ async def test_it_beats_three_times_per_heartbeat_timeout_and_stops_with_the_ste
     await surroundings.run(supervised, call(), body, MemoryRecorder())
     count = len(beats)
     assert count >= 4
-    assert set(map(str, beats[1:])) == {"({'done': 3},)"}
+    assert set(map(str, beats)) == {"({'done': 3},)"}
     await asyncio.sleep(0.1)
     assert len(beats) == count
+
+
+async def test_a_step_that_ends_before_its_first_beat_is_due_makes_no_call_for_it() -> None:
+    surroundings, beats = environment(heartbeat=600), []
+    surroundings.on_heartbeat = lambda *details: beats.append(details)
+
+    async def body(heart: Heart) -> StepDone:
+        await asyncio.sleep(0)
+        return StepDone()
+
+    await surroundings.run(supervised, call(), body, MemoryRecorder())
+    assert beats == []
+
+
+async def test_what_a_lost_attempt_kept_is_passed_on_at_once_so_that_it_outlives_this_one_too() -> None:
+    surroundings, beats = environment(heartbeat=600, details=({"done": 7},)), []
+    surroundings.on_heartbeat = lambda *details: beats.append(details)
+
+    async def body(heart: Heart) -> StepDone:
+        await asyncio.sleep(0)
+        return StepDone()
+
+    await surroundings.run(supervised, call(), body, MemoryRecorder())
+    assert beats == [({"done": 7},)]
 
 
 async def test_without_a_heartbeat_timeout_it_does_not_beat() -> None:

@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -71,6 +72,9 @@ def works(*, quick: bool) -> tuple[Work, ...]:
     )
 
 
+_REQUESTS = re.compile(r"^temporal_(?:long_)?request\{(.*?)\} (\S+)$", re.MULTILINE)
+
+
 class EngineWorker:
     """One engine's worker process, and what it has used so far."""
 
@@ -108,7 +112,9 @@ class EngineWorker:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics") as answer:
             text = answer.read().decode()
         found: Counter[str] = Counter()
-        for name, labels, value in re.findall(r"^(temporal_(?:long_)?request)\{(.*?)\} (\S+)$", text, re.M):
+        for name, labels, value in re.findall(
+            r"^(temporal_(?:long_)?request)\{(.*?)\} (\S+)$", text, re.MULTILINE
+        ):
             operation = re.search(r'operation="(\w+)"', labels)
             if operation and name in ("temporal_request", "temporal_long_request"):
                 found[operation[1]] += int(float(value))
@@ -218,7 +224,7 @@ def _between_steps(history: Sequence[Any]) -> float:
         for e in history
         if e.HasField("activity_task_scheduled_event_attributes")
     ]
-    gaps = [(after - before) / 1e6 for before, after in zip(at, at[1:], strict=False)]
+    gaps = [(after - before) / 1e6 for before, after in pairwise(at)]
     return round(median(gaps), 1) if gaps else 0.0
 
 

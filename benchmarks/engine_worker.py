@@ -13,16 +13,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from temporalio.client import Client  # noqa: E402 - found by the path above
-from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig  # noqa: E402 - the same
-from temporalio.worker import PollerBehaviorSimpleMaximum, Worker  # noqa: E402 - the same
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner  # noqa: E402 - the same
+from temporalio.client import Client
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from benchmarks import handwritten  # noqa: E402 - the same
-from benchmarks.sampling import sampled  # noqa: E402 - the same
-from starter import wiring  # noqa: E402 - the same
-from starter.gateway import TaskClient  # noqa: E402 - the same
-from taskmark.settings import Settings  # noqa: E402 - the same
+from benchmarks import handwritten
+from benchmarks.sampling import sampled
+from starter import wiring
+from starter.gateway import TaskClient
+from taskmark.settings import Settings
 
 
 def plain_worker(client: Client, settings: Settings) -> Worker:

@@ -18,22 +18,22 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import reporting  # noqa: E402 - found by the path above
-from benchmarks.engine import Bench, Work, place, workers  # noqa: E402 - the same
-from starter.gateway import TaskClient  # noqa: E402 - the same
+from benchmarks import reporting
+from benchmarks.engine import Bench, Work, place, workers
+from starter.gateway import TaskClient
 
 
-async def measure(tasks: int) -> dict[str, Any]:
+async def measure(tasks: int, folder: str) -> dict[str, Any]:
     """Runs the tasks, eight at once, and returns milliseconds of CPU per step."""
     work = Work("sequential", 4, 5, parallel=False, at_once=min(8, tasks))
-    with place() as (settings, environment), tempfile.TemporaryDirectory() as folder:
-        samples = Path(folder, "samples.json")
+    samples = Path(folder, "samples.json")
+    with place() as (settings, environment):
         async with TaskClient.open(settings, worker=False) as client:
             with workers(environment, samples) as found:
                 bench = Bench(client, found)
                 for _ in range(max(1, tasks // work.at_once)):
                     await bench.round("taskmark", work)
-        sampled = json.loads(samples.read_text())
+    sampled = json.loads(await asyncio.to_thread(samples.read_text))
     steps = work.total * max(1, tasks // work.at_once)
     per_step = {key: _each(sampled[key], steps) for key in ("layers", "functions")}
     return {"machine": reporting.machine(), "steps": steps, "ms_per_step": per_step}
@@ -49,7 +49,8 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=40, help="tasks of 4 phases with 5 steps each")
     parser.add_argument("--quick", action="store_true", help="only see that it runs")
     options = parser.parse_args()
-    results = asyncio.run(measure(1 if options.quick else options.tasks))
+    with tempfile.TemporaryDirectory() as folder:
+        results = asyncio.run(measure(1 if options.quick else options.tasks, folder))
     if options.output == "json":
         reporting.as_json(results)
         return

@@ -46,7 +46,7 @@ class SpoolRecorder:
         open_store: Callable[[], Engine],
         *,
         limit: int = 64 * 2**20,
-        gather: float = 0.05,
+        gather: float = 0.2,
         adopt_every: float = 5.0,
     ) -> None:
         """Starts the writing thread, which adopts what dead processes left in the folder.

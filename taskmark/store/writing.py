@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -63,18 +64,17 @@ def apply(engine: Engine, records: Sequence[Record]) -> None:
     if not records:
         return
     rows: dict[str, list[RowRecord]] = {}
-    events: dict[str, list[EventRecord]] = {}
+    events: list[EventRecord] = []
     for record in records:
         if isinstance(record, EventRecord):
-            events.setdefault(str(key_of(record)[0]), []).append(record)
+            events.append(record)
         else:
             rows.setdefault(record.type, []).append(record)
     with writing(engine) as connection:
         _exclude_other_writers(connection, records)
         for kind, told in rows.items():
             _merge_rows(connection, kind, told)
-        for execution, happened in events.items():
-            _add_events(connection, execution, happened)
+        _add_events(connection, events)
 
 
 def apply_each(engine: Engine, records: Sequence[Record]) -> list[Rejected]:
@@ -156,19 +156,30 @@ def upsert(connection: Connection, target: Table, key: Sequence[str]) -> Any:
     return insert.on_conflict_do_update(index_elements=list(key), set_=others)
 
 
-def _add_events(connection: Connection, execution: str, events: Sequence[EventRecord]) -> None:
+def _add_events(connection: Connection, events: Sequence[EventRecord]) -> None:
+    """Adds those that are new, numbered in the order in which each execution told them."""
     target = table(Events)
     key = KEYS["event"]
     told = {key_of(event): event for event in reversed(events)}
     known = {tuple(row[column] for column in key) for row in _with_keys(connection, target, key, told)}
     new = [event for event in dict.fromkeys(map(key_of, events)) if event not in known]
-    newest = select(func.max(target.c.seq)).where(target.c.execution_id == execution)
-    last = connection.execute(newest).scalar() or 0
-    rows = [
-        {"item": None, **columns_of(told[name]), "seq": last + place} for place, name in enumerate(new, 1)
-    ]
+    last = _last_numbers(connection, target, dict.fromkeys(str(name[0]) for name in new))
+    rows = []
+    for name in new:
+        last[name[0]] += 1
+        rows.append({"item": None, **columns_of(told[name]), "seq": last[name[0]]})
     if rows:
         connection.execute(target.insert(), rows)
+
+
+def _last_numbers(connection: Connection, target: Table, executions: Iterable[str]) -> Counter[Any]:
+    """Returns the number of each execution's newest event."""
+    found: Counter[Any] = Counter()
+    execution = target.c.execution_id
+    for some in _batches(executions, _KEYS_AT_ONCE):
+        newest = select(execution, func.max(target.c.seq)).where(execution.in_(some)).group_by(execution)
+        found.update({row[0]: row[1] for row in connection.execute(newest)})
+    return found
 
 
 def _batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:

@@ -39,12 +39,14 @@ soak: ## Runs the tests in their full sizes; hours.
 
 bench: ## Measures what benchmarks/README.md describes; minutes.
 	$(SET_UP) dev
-	@$(BIN)/python benchmarks/lint.py
+	@for part in lint small layers engine; do \
+		$(BIN)/python benchmarks/$$part.py --save .taskmark-bench/$$part.json || exit 1; echo; done
+	@echo "The same as JSON is in .taskmark-bench."
 
 set-up: ## Only makes .venv and gets the Temporal server.
 	$(SET_UP) dev
 
 clean: ## Removes what can be made again; executions in .taskmark stay.
-	@rm -rf .venv .coverage* htmlcov dist build *.egg-info
+	@rm -rf .venv .taskmark-bench .coverage* htmlcov dist build *.egg-info
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

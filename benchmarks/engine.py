@@ -9,7 +9,6 @@ is written to the history store late counts too.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import re
@@ -78,15 +77,15 @@ _REQUESTS = re.compile(r"^temporal_(?:long_)?request\{(.*?)\} (\S+)$", re.MULTIL
 class EngineWorker:
     """One engine's worker process, and what it has used so far."""
 
-    def __init__(self, kind: str, environment: dict[str, str], samples: Path | None = None) -> None:
+    def __init__(self, kind: str, environment: dict[str, str]) -> None:
         self.kind = kind
         self._port = _free_port()
-        words = [sys.executable, str(ROOT / "benchmarks/engine_worker.py"), kind, str(self._port)]
+        program = ROOT / "benchmarks/engine_worker.py"
         self.process = subprocess.Popen(
-            words + ([str(samples)] if samples else []),
+            [sys.executable, str(program), kind, str(self._port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=_usual(os.environ) | environment,
+            env=usual(os.environ) | environment,
             text=True,
         )
         self._watched = psutil.Process(self.process.pid)
@@ -119,6 +118,12 @@ class EngineWorker:
             if operation and name in ("temporal_request", "temporal_long_request"):
                 found[operation[1]] += int(float(value))
         return found
+
+    def sample(self, target: Path) -> None:
+        """Lets it sample its stacks from now on; they are in the file when it has ended."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{target}\n")
+        self.process.stdin.flush()
 
     def close(self) -> None:
         """Ends it; by force if it does not want to."""
@@ -228,7 +233,7 @@ def _between_steps(history: Sequence[Any]) -> float:
     return round(median(gaps), 1) if gaps else 0.0
 
 
-def _usual(environment: Mapping[str, str]) -> dict[str, str]:
+def usual(environment: Mapping[str, str]) -> dict[str, str]:
     """Returns the environment without a wish to compile every module at every import, which is unusual."""
     return {name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
@@ -245,13 +250,13 @@ def _free_port() -> int:
 
 
 @contextmanager
-def place() -> Iterator[tuple[Settings, dict[str, str]]]:
+def place(plugin: str = "benchmarks.trivial") -> Iterator[tuple[Settings, dict[str, str]]]:
     """Yields the settings of a folder of its own, and the environment that says the same to a process."""
     with tempfile.TemporaryDirectory(prefix="taskmark-bench-") as folder:
         given: dict[str, Any] = {
             "state_dir": Path(folder, "state"),
             "root": Path(folder),
-            "plugins": "benchmarks.trivial",
+            "plugins": plugin,
         }
         environment = {"PYTHONPYCACHEPREFIX": str(Path(folder, "bytecode"))} | {
             f"TASKMARK_{name.upper()}": str(value) for name, value in given.items()
@@ -260,12 +265,12 @@ def place() -> Iterator[tuple[Settings, dict[str, str]]]:
 
 
 @contextmanager
-def workers(environment: dict[str, str], samples: Path | None = None) -> Iterator[dict[str, EngineWorker]]:
+def workers(environment: dict[str, str]) -> Iterator[dict[str, EngineWorker]]:
     """Yields the two worker processes, ready."""
     with ExitStack() as stack:
         found = {}
         for kind in ENGINES:
-            found[kind] = EngineWorker(kind, environment, samples if kind == "taskmark" else None)
+            found[kind] = EngineWorker(kind, environment)
             stack.callback(found[kind].close)
         for worker in found.values():
             worker.wait_until_ready()
@@ -390,18 +395,11 @@ def _count_rows(results: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("-o", "--output", choices=["table", "json"], default="table")
-    parser.add_argument(
-        "--rounds", type=int, default=5, help="pairs of rounds that count, after one that does not"
-    )
-    parser.add_argument("--quick", action="store_true", help="only see that everything runs, in seconds")
+    parser = reporting.arguments(__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="pairs of rounds that count, after one more")
     options = parser.parse_args()
     results = asyncio.run(measure(1 if options.quick else options.rounds, quick=options.quick))
-    if options.output == "json":
-        reporting.as_json(results)
-    else:
-        show(results)
+    reporting.give(results, options, show)
 
 
 if __name__ == "__main__":

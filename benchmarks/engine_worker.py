@@ -1,6 +1,7 @@
 """A worker process of one of the two engines, for `engine.py`: it works until its standard input ends.
+The name of a file there begins to sample the stacks, and they are written to it at the end.
 
-    python benchmarks/engine_worker.py taskmark|handwritten METRICS_PORT [FILE for samples of the stacks]
+    python benchmarks/engine_worker.py taskmark|handwritten METRICS_PORT
 
 Settings come from `TASKMARK_*` variables. Both have the same server, the same options and the same metrics.
 """
@@ -19,7 +20,7 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from benchmarks import handwritten
-from benchmarks.sampling import sampled
+from benchmarks.sampling import Sampler
 from starter import wiring
 from starter.gateway import TaskClient
 from taskmark.settings import Settings
@@ -58,15 +59,19 @@ async def work(kind: str) -> None:
 
 async def _until_told() -> None:
     print("ready", flush=True)
-    await asyncio.to_thread(sys.stdin.read)
+    target = await asyncio.to_thread(sys.stdin.readline)
+    if target:
+        sampler = Sampler()
+        sampler.start()
+        await asyncio.to_thread(sys.stdin.read)
+        sampler.stop(Path(target.strip()))
 
 
 def main() -> None:
-    kind, port, *samples = sys.argv[1:]
+    kind, port = sys.argv[1:]
     metrics = PrometheusConfig(bind_address=f"127.0.0.1:{port}")
     Runtime.set_default(Runtime(telemetry=TelemetryConfig(metrics=metrics)))
-    with sampled(*map(Path, samples)):
-        asyncio.run(work(kind))
+    asyncio.run(work(kind))
 
 
 if __name__ == "__main__":

@@ -8,18 +8,18 @@ other programs on the machine disturbed least.
 
 from __future__ import annotations
 
-import argparse
-import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import reporting  # noqa: E402 - found by the path
 from taskmark.task import check_text  # noqa: E402 - the path has to be there first
 from taskmark.task.files import SIZE_LIMIT  # noqa: E402 - the same
 
@@ -95,9 +95,9 @@ def prose(phase: int, index: int, reads: str) -> str:
 SHAPES = {"usual": usual, "short": short, "folded": prose}
 
 
-def measure(repeat: int) -> list[dict[str, object]]:
+def measure(repeat: int, sizes: Sequence[int]) -> list[dict[str, object]]:
     """Returns one row per shape and size; sizes that make a file too large are left out."""
-    texts = {(shape, size): task(size, step) for shape, step in SHAPES.items() for size in SIZES}
+    texts = {(shape, size): task(size, step) for shape, step in SHAPES.items() for size in sizes}
     texts = {key: text for key, text in texts.items() if len(text) <= SIZE_LIMIT}
     best: dict[tuple[str, int], float] = {}
     for _ in range(repeat):
@@ -110,7 +110,7 @@ def measure(repeat: int) -> list[dict[str, object]]:
             "kilobytes": round(len(texts[shape, size]) / 1000),
             "seconds": round(seconds, 3),
             "microseconds_per_step": round(seconds / size * 1e6),
-            "ratio": round(seconds / best[shape, SIZES[0]] / (size / SIZES[0]), 2),
+            "ratio": round(seconds / best[shape, sizes[0]] / (size / sizes[0]), 2),
         }
         for (shape, size), seconds in best.items()
     ]
@@ -134,24 +134,26 @@ def command(steps: int) -> float:
         return time.perf_counter() - begin
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("-o", "--output", choices=["table", "json"], default="table")
-    parser.add_argument("--repeat", type=int, default=5, help="how often each size is measured")
-    options = parser.parse_args()
-    rows = measure(options.repeat)
-    whole = {steps: round(min(command(steps) for _ in range(options.repeat)), 3) for steps in (1, 5_000)}
-    if options.output == "json":
-        print(json.dumps({"check": rows, "command_seconds": whole}, indent=2))
-        return
+def show(results: dict[str, Any]) -> None:
+    """Prints the table, and below it what the whole command takes."""
     print(f"{'shape':8}{'steps':>8}{'kB':>8}{'seconds':>10}{'µs/step':>10}{'ratio':>8}")
-    for row in rows:
+    for row in results["check"]:
         print(
             f"{row['shape']:8}{row['steps']:>8}{row['kilobytes']:>8}{row['seconds']:>10.3f}"
             f"{row['microseconds_per_step']:>10}{row['ratio']:>8.2f}"
         )
-    for steps, seconds in whole.items():
+    for steps, seconds in results["command_seconds"].items():
         print(f"taskmark lint, {steps} steps: {seconds:.2f} s with the start of the process")
+
+
+def main() -> None:
+    parser = reporting.arguments(__doc__)
+    parser.add_argument("--repeat", type=int, default=5, help="how often each size is measured")
+    options = parser.parse_args()
+    repeat, sizes = (1, SIZES[:2]) if options.quick else (options.repeat, SIZES)
+    rows = measure(repeat, sizes)
+    whole = {steps: round(min(command(steps) for _ in range(repeat)), 3) for steps in (1, 5_000)}
+    reporting.give({"check": rows, "command_seconds": whole}, options, show)
 
 
 if __name__ == "__main__":

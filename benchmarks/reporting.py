@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -22,9 +24,25 @@ def machine() -> dict[str, object]:
     }
 
 
-def as_json(results: Mapping[str, object]) -> None:
-    """Prints everything as JSON."""
-    print(json.dumps(results, indent=2, ensure_ascii=False))
+def arguments(about: str | None) -> argparse.ArgumentParser:
+    """Returns a parser with the options that every benchmark has."""
+    parser = argparse.ArgumentParser(description=(about or "").split("\n")[0])
+    parser.add_argument("-o", "--output", choices=["table", "json"], default="table")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the results there as JSON too")
+    parser.add_argument("--quick", action="store_true", help="only see that everything runs")
+    return parser
+
+
+def give(results: Mapping[str, Any], options: argparse.Namespace, show: Callable[[Any], None]) -> None:
+    """Prints the results as JSON, or as what `show` makes of them, and saves them if that was wished."""
+    text = json.dumps(results, indent=2, ensure_ascii=False)
+    if options.save:
+        options.save.parent.mkdir(parents=True, exist_ok=True)
+        options.save.write_text(text + "\n")
+    if options.output == "json":
+        print(text)
+    else:
+        show(results)
 
 
 def table(title: str, rows: Sequence[Row]) -> None:

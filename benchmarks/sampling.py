@@ -6,10 +6,8 @@ import json
 import os
 import sys
 import threading
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -39,21 +37,7 @@ LAYERS = (
 _IDLE = frozenset({"select", "wait", "_worker", "acquire", "get", "read", "_wait_for_tstate_lock", "poll"})
 
 
-@contextmanager
-def sampled(*target: Path) -> Iterator[None]:
-    """Samples while the block runs, if a file is given, and writes what was found there as JSON."""
-    if not target:
-        yield
-        return
-    sampler = _Sampler()
-    sampler.start()
-    try:
-        yield
-    finally:
-        target[0].write_text(json.dumps(sampler.stop(), indent=1))
-
-
-class _Sampler(threading.Thread):
+class Sampler(threading.Thread):
     """Looks at all threads again and again. Threads of the SDK's core are not Python's and have no stack."""
 
     def __init__(self) -> None:
@@ -62,10 +46,12 @@ class _Sampler(threading.Thread):
         self._layers: dict[int, Counter[str]] = defaultdict(Counter)
         self._functions: dict[int, Counter[str]] = defaultdict(Counter)
         self._names: dict[int, str] = {}
+        self._before: dict[int, float] = {}
         self._cpu: dict[int, float] = {}
 
     def run(self) -> None:
         sys.setswitchinterval(0.0005)
+        self._before = _cpu_of_threads()
         while not self._ended.wait(INTERVAL):
             self._cpu |= _cpu_of_threads()
             natives = {t.ident: (t.native_id, t.name) for t in threading.enumerate() if t is not self}
@@ -82,13 +68,14 @@ class _Sampler(threading.Thread):
         ours = dict.fromkeys(_function(code.co_filename, code.co_qualname) for code in stack)
         self._functions[thread].update(ours.keys())
 
-    def stop(self) -> dict[str, object]:
-        """Returns seconds of CPU by layer, and by function together with all that it called."""
+    def stop(self, target: Path) -> None:
+        """Writes seconds of CPU as JSON: by layer, and by function together with all that it called."""
         self._ended.set()
         self.join()
         layers: Counter[str] = Counter()
         functions: Counter[str] = Counter()
-        for thread, seconds in (self._cpu | _cpu_of_threads()).items():
+        for thread, until in (self._cpu | _cpu_of_threads()).items():
+            seconds = until - self._before.get(thread, 0.0)
             found = self._layers.get(thread)
             if not found:
                 layers["sampler" if thread == self.native_id else "SDK core, Rust"] += seconds
@@ -98,11 +85,11 @@ class _Sampler(threading.Thread):
                 layers[layer] += count * share
             for function, count in self._functions[thread].items():
                 functions[function] += count * share
-        return {
-            "cpu_seconds": time.process_time(),
+        found = {
             "layers": {name: round(seconds, 4) for name, seconds in layers.most_common()},
             "functions": {name: round(seconds, 4) for name, seconds in functions.most_common(120)},
         }
+        target.write_text(json.dumps(found))
 
 
 def _stack(frame: FrameType | None) -> Iterator[object]:

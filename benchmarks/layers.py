@@ -47,7 +47,7 @@ def _each(seconds: dict[str, float], steps: int) -> dict[str, float]:
 def show(results: dict[str, Any]) -> None:
     """Prints the tables."""
     print(f"machine: {results['machine']}")
-    layers = results["ms_per_step"]["layers"]
+    layers = {name: ms for name, ms in results["ms_per_step"]["layers"].items() if name != "sampler"}
     total = sum(layers.values())
     rows = [{"layer": n, "ms/step": v, "%": round(v / total * 100, 1)} for n, v in layers.items()]
     reporting.table(f"CPU of the worker, {results['steps']} steps", rows)

@@ -28,7 +28,7 @@ LAYERS = (
     ("/sqlalchemy/", "recorder and store"),
     ("/sqlmodel/", "recorder and store"),
     ("/taskmark/", "adapters and data"),
-    ("/benchmarks/", "the work itself"),
+    ("/benchmarks/trivial.py", "the work itself"),
     ("/temporalio/", "SDK, Python"),
     ("/google/protobuf/", "SDK, Python"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from typing import Any
@@ -16,6 +17,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from taskmark.contracts import ARTIFACT_KEY, RECORD_ACTIVITY, RESULT_LIMIT, TaskResult, is_artifact
+from taskmark.errors import UnknownExecution
 from taskmark.records import ExecutionRecord
 
 FAILS = "- tool: flaky\n  id: bad\n  with: {category: logic, message: out of luck}"
@@ -341,10 +343,13 @@ async def test_the_store_learns_of_an_execution_that_was_terminated(engine: Engi
     await engine.until(execution, lambda progress: progress.in_flight == 1)
     await handle(engine, execution).terminate("by hand")
     history = engine.client.wiring.history
+    row: ExecutionRecord | None = None
     end = time.monotonic() + PATIENCE
-    while not (row := await asyncio.to_thread(history.execution, execution)).status.is_final:
+    while row is None or not row.status.is_final:
         assert time.monotonic() < end, row
         await asyncio.sleep(0.1)
+        with contextlib.suppress(UnknownExecution):  # its first record is still on its way
+            row = await asyncio.to_thread(history.execution, execution)
     assert (row.status, row.provenance) == ("failed", "backfilled")
     assert row.error is not None
     assert "terminated" in row.error.message.lower()

@@ -1,5 +1,6 @@
 """Limits hold before anything expensive happens."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -126,11 +127,16 @@ REFUSED = {
 }  # fmt: skip
 
 
+def at_once() -> float:
+    """Seconds of processor time: half a second, and more where each line is traced for coverage."""
+    return 0.5 if sys.gettrace() is None else 2.0
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_hostile_is_refused_at_once(name: str) -> None:
-    begin = time.process_time()
+    begin = time.thread_time()
     checked = check_text(REFUSED[name])
-    assert time.process_time() - begin < 0.5
+    assert time.thread_time() - begin < at_once()
     assert checked.errors
 
 
@@ -138,9 +144,9 @@ def test_what_is_hostile_is_refused_at_once(name: str) -> None:
 def test_of_a_file_of_4_mb_no_more_is_read_than_may_be(name: str, tmp_path: Path) -> None:
     path = tmp_path / "large.md"
     path.write_text(REFUSED[name])
-    begin = time.process_time()
+    begin = time.thread_time()
     assert [error.code for error in check_file(path).errors] == ["file-too-large"]
-    assert time.process_time() - begin < 0.5
+    assert time.thread_time() - begin < at_once()
 
 
 def test_reading_everything_everywhere_is_refused_before_it_is_worked_out() -> None:
@@ -152,9 +158,9 @@ def test_reading_everything_everywhere_is_refused_before_it_is_worked_out() -> N
         + "- validation: steps - x\n" * 10
         for i in range(900)
     ]
-    begin = time.process_time()
+    begin = time.thread_time()
     checked = check_text("# T\n" + "".join(phases))
-    assert time.process_time() - begin < 5
+    assert time.thread_time() - begin < 5
     assert [error.code for error in checked.errors] == ["invalid-expression"]
     assert "all of `steps`" in checked.errors[0].message
 

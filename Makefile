@@ -35,7 +35,7 @@ fmt: ## Formats the code and repairs what can be repaired.
 
 soak: ## Runs the tests in their full sizes; hours.
 	$(SET_UP) dev
-	@$(BIN)/python -m pytest -m soak --timeout=0
+	@$(BIN)/python -m pytest -m soak --timeout=0 -o faulthandler_timeout=0
 
 bench: ## Measures what benchmarks/README.md describes; minutes.
 	$(SET_UP) dev

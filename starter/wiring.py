@@ -125,6 +125,7 @@ class Wiring:
         """Returns a worker on the client's cluster. It has to be run."""
         from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
+        from starter.blocking import allow_blocking
         from starter.recording import RecordingInterceptor
         from starter.sandbox import workflow_runner
         from workflows.phase import PhaseWorkflow
@@ -132,7 +133,7 @@ class Wiring:
 
         settings = self.settings
         pollers = PollerBehaviorSimpleMaximum(maximum=POLLERS)
-        return Worker(
+        worker = Worker(
             client,
             task_queue=settings.task_queue,
             workflows=[TaskWorkflow, PhaseWorkflow],
@@ -148,6 +149,7 @@ class Wiring:
             graceful_shutdown_timeout=timedelta(seconds=settings.grace_seconds),
             **self._slots(),
         )
+        return allow_blocking(worker)
 
     def _slots(self) -> dict[str, Any]:
         settings = self.settings

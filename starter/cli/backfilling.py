@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from starter.cli.exits import Exit
+from starter.cli.loops import run_async
 from starter.cli.terminal import say
 
 WRITING_SECONDS = 600.0
@@ -22,7 +23,7 @@ def backfill(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read everything, write nothing.")] = False,
 ) -> Exit:
     """Make the history store say what Temporal says."""
-    return asyncio.run(_backfill(executions or [], dry_run=dry_run))
+    return run_async(_backfill(executions or [], dry_run=dry_run))
 
 
 async def _backfill(executions: list[str], *, dry_run: bool) -> Exit:

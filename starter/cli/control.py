@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from starter.cli.exits import Exit
+from starter.cli.loops import run_async
 from starter.cli.naming import By, Execution, Reason, person
 from starter.cli.terminal import say
 
@@ -47,7 +48,7 @@ def resume(execution: Execution, reason: Reason = "", by: By = "") -> Exit:
 
 def abort(execution: Execution, reason: Reason = "", by: By = "") -> Exit:
     """End an execution now; what it has done so far is kept."""
-    return asyncio.run(_abort(execution, reason, person(by)))
+    return run_async(_abort(execution, reason, person(by)))
 
 
 def approve(
@@ -130,7 +131,7 @@ def _signal(prefix: str, ask: Ask) -> Exit:
             await say_if_still(client, execution)
         return Exit.OK
 
-    return asyncio.run(carry_out())
+    return run_async(carry_out())
 
 
 def _decide(prefix: str, ask: Ask) -> Exit:
@@ -152,7 +153,7 @@ def _decide(prefix: str, ask: Ask) -> Exit:
             await say_if_still(client, execution)
         return Exit.OK
 
-    return asyncio.run(carry_out())
+    return run_async(carry_out())
 
 
 async def _abort(prefix: str, reason: str, by: str) -> Exit:

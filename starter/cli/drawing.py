@@ -12,6 +12,7 @@ import typer
 
 from starter.cli.clients import history
 from starter.cli.exits import Exit
+from starter.cli.loops import run_async
 from starter.cli.naming import executions_beginning, tasks_beginning
 from starter.cli.printable import one_line, printable
 from starter.cli.terminal import say, stdout, unicode_fits
@@ -129,7 +130,7 @@ def _picture(wiring: Wiring, subject: str) -> Picture:
     try:
         compiler.find(subject)
     except InvalidTask as unknown:
-        return asyncio.run(_of_execution(wiring, subject, unknown))
+        return run_async(_of_execution(wiring, subject, unknown))
     return picture_of(compiler.definition(StartTask(task=subject)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 from starter.cli.exits import Exit
 from starter.cli.formats import Format, FormatOption, write_json, write_line
 from starter.cli.inputs import InputFile, Inputs
+from starter.cli.loops import run_async
 from starter.cli.naming import Execution, Task
 from starter.cli.terminal import command, person_present, say
 
@@ -74,8 +74,8 @@ def run(
     found = settings()
     request = Request(*_checked(found, task, input or [], inputs), id, project)
     if detach:
-        return asyncio.run(_start(found, request, output))
-    return asyncio.run(_run(found, request, people, output))
+        return run_async(_start(found, request, output))
+    return run_async(_run(found, request, people, output))
 
 
 def start(
@@ -95,7 +95,7 @@ def start(
 
     found = settings()
     request = Request(*_checked(found, task, input or [], inputs), id, project)
-    return asyncio.run(_start(found, request, output))
+    return run_async(_start(found, request, output))
 
 
 def watch(execution: Execution, people: People = None, output: FormatOption = Format.TABLE) -> Exit:
@@ -105,7 +105,7 @@ def watch(execution: Execution, people: People = None, output: FormatOption = Fo
     """
     from starter.cli.clients import settings
 
-    return asyncio.run(_watch(settings(), execution, people, output))
+    return run_async(_watch(settings(), execution, people, output))
 
 
 def _checked(

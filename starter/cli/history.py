@@ -12,6 +12,7 @@ import typer
 
 from starter.cli.exits import Exit
 from starter.cli.formats import Format, FormatOption, write_json, write_line, write_rows, write_table
+from starter.cli.loops import run_async
 from starter.cli.naming import Execution
 from starter.cli.printable import duration, one_line
 from starter.cli.terminal import say
@@ -44,7 +45,7 @@ def list_executions(
 
     found = settings()
     if waiting:
-        return asyncio.run(_list_waiting(found, output))
+        return run_async(_list_waiting(found, output))
     return _list(found, _status(status), task, limit, output)
 
 
@@ -263,7 +264,7 @@ def logs(
     wiring = Wiring(settings())
     name = stored_id(wiring, execution)
     if follow:
-        return asyncio.run(_follow(wiring, name, output))
+        return run_async(_follow(wiring, name, output))
     if output is Format.JSON:
         write_json([_event(one) for one in _all_events(wiring.history, name)])
         return Exit.OK

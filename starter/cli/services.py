@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from starter.cli.exits import Exit
+from starter.cli.loops import run_async
 from starter.cli.naming import executions_beginning
 from starter.cli.terminal import say
 
@@ -21,7 +22,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Log everything to stderr."
 
 def dev(debug: Debug = False) -> Exit:
     """Run the server and a worker in the foreground, until Ctrl-C."""
-    return asyncio.run(_dev(_settings(debug=debug)))
+    return run_async(_dev(_settings(debug=debug)))
 
 
 async def _dev(settings: Settings) -> Exit:
@@ -76,8 +77,8 @@ def worker(
         from starter.cli.pool import supervise
 
         words = ["worker", "--supervised", *(["--debug"] if debug else [])]
-        return asyncio.run(supervise(workers, words, settings.grace_seconds))
-    return asyncio.run(_work(settings, supervised=supervised))
+        return run_async(supervise(workers, words, settings.grace_seconds))
+    return run_async(_work(settings, supervised=supervised))
 
 
 async def _work(settings: Settings, *, supervised: bool) -> Exit:
@@ -113,7 +114,7 @@ def ui(
     """Keep the embedded server up for its Web UI, until Ctrl-C. No work is done."""
     from starter.cli.clients import settings
 
-    return asyncio.run(_ui(settings(), execution))
+    return run_async(_ui(settings(), execution))
 
 
 async def _ui(settings: Settings, prefix: str | None) -> Exit:

@@ -128,6 +128,13 @@ async def _read(client: Client, names: Sequence[str], done: Backfilled) -> list[
 
 async def rebuilt(histories: Sequence[WorkflowHistory]) -> tuple[dict[str, list[Record]], list[str]]:
     """Returns what the workflows recorded when they ran, by execution, and what could not be replayed."""
+    return await asyncio.to_thread(lambda: asyncio.run(_replayed(histories)))
+
+
+async def _replayed(histories: Sequence[WorkflowHistory]) -> tuple[dict[str, list[Record]], list[str]]:
+    """Replays in the thread of its event loop, which therefore has to be one of its own: a replayer with
+    threads for its workflows interrupts what takes two seconds, and may then never end
+    (starter/blocking.py)."""
     from temporalio.contrib.pydantic import pydantic_data_converter
     from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
@@ -141,6 +148,7 @@ async def rebuilt(histories: Sequence[WorkflowHistory]) -> tuple[dict[str, list[
         workflow_runner=UnsandboxedWorkflowRunner(),  # guards nothing here, and takes most of the time
         data_converter=pydantic_data_converter,
         interceptors=[RebuildingInterceptor(kept)],
+        debug_mode=True,
     )
 
     async def one_by_one() -> AsyncIterator[WorkflowHistory]:

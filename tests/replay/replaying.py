@@ -28,6 +28,7 @@ async def replay(histories: Sequence[WorkflowHistory]) -> dict[str, str]:
         workflows=[TaskWorkflow, PhaseWorkflow],
         workflow_runner=workflow_runner(),
         data_converter=pydantic_data_converter,
+        debug_mode=True,  # slow machines are not taken for deadlocks
     )
 
     async def all_of_them() -> AsyncIterator[WorkflowHistory]:

@@ -521,6 +521,7 @@ async def test_replay_writes_nothing(engine: Engine) -> None:
         data_converter=engine.client.client.data_converter,
         interceptors=[RecordingInterceptor(Remembering())],
         workflow_runner=workflow_runner(),
+        debug_mode=True,  # slow machines are not taken for deadlocks
     )
     for workflow in (result.execution_id, f"{result.execution_id}/a"):
         history = await engine.client.client.get_workflow_handle(workflow).fetch_history()

@@ -15,7 +15,7 @@ import probe
 from starter.gateway import TaskClient
 from taskmark.contracts import Progress, TaskResult
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds until a test that waits for something gives up; nothing is measured by it."""
 
 

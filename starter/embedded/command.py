@@ -23,6 +23,9 @@ TUNING = {
     "matching.numTaskqueueReadPartitions": "1",
     "matching.numTaskqueueWritePartitions": "1",
     "system.enableActivityEagerExecution": "true",
+    # An activity that ends during a workflow task leaves two events that wait for its end. With more than
+    # 100 of them by default the server fails that task: the worker replays a wide phase again and again.
+    "history.maximumBufferedEventsBatch": "5000",
     # No network but loopback: the server would ask for newer versions of itself.
     "frontend.enableServerVersionCheck": "false",
 }

@@ -1,25 +1,27 @@
 """The workflow runner, the same in workers and replays.
 
-Workflow code runs in Temporal's sandbox, which imports its modules anew for each instance. What is
-passed through is imported once per process, which is fast and keeps one identity for each type, but
-loses the guard; so only data and pure functions of data are. The modules that decide, `workflows` and
-`taskmark.plan`, are not.
+Workflow code runs in Temporal's sandbox, which has its modules imported by a guard of its own. What is
+passed through is the same as outside, with one identity for each type, but loses the guard; so only data and
+pure functions of data are. The modules that decide, `workflows` and `taskmark.plan`, are not.
+
+Parts of the SDK that this builds on are no public interface (1.35); tests/workflows/test_sandbox.py says what
+has to hold.
 """
 
 from __future__ import annotations
 
+import threading
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from temporalio.converter import StorageDriverStoreContext
-from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
-
-from starter.imports import remember_code
+from temporalio.worker.workflow_sandbox._importer import Importer
+from temporalio.worker.workflow_sandbox._restrictions import RestrictionContext
+from temporalio.worker.workflow_sandbox._runner import _Instance as SdkInstance
 
 if TYPE_CHECKING:
-    from temporalio.bridge.proto.workflow_activation import WorkflowActivation
-    from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
-    from temporalio.workflow import Info
+    from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
 PASSED_THROUGH = (
     "jinja2",  # imports lazily at run time; a second copy of it loses strict undefined without a word
@@ -40,43 +42,72 @@ PASSED_THROUGH = (
 
 def workflow_runner() -> SandboxedWorkflowRunner:
     """Returns the runner."""
-    remember_code()
-    restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
-    return _Runner(restrictions=restrictions)
+    return _Runner(SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
 
 class _Runner(SandboxedWorkflowRunner):
-    """The SDK's, without its questions to the sandbox about every payload."""
+    """The SDK's, but what it imports is imported once, not for each workflow."""
+
+    @cached_property
+    def _importers(self) -> dict[str, Importer]:
+        return {}
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
-        return _Instance(super().create_instance(det))
+        module = det.defn.cls.__module__
+        if module not in self._importers:
+            self._importers[module] = Importer(self.restrictions, _ContextOfThread(), module)
+        return _Instance(det, self.runner_class, self._importers[module])
 
 
-class _Instance(WorkflowInstance):
-    """A workflow in the sandbox.
+class _Instance(SdkInstance):
+    """A workflow in the sandbox, which it shares with all others of its type.
 
-    Six times per payload the SDK asks an instance what its codec or external storage ought to know of the
-    command at hand, and each time compiles and enters the sandbox: 2 ms of CPU for every step. We have
-    neither storage nor a codec that asks for a context, so the answer is always the same.
+    To run the modules anew for each would keep apart what they keep in globals, which is nothing, and would
+    be half of what workflow code costs.
     """
 
-    def __init__(self, sandboxed: WorkflowInstance) -> None:
-        self._sandboxed = sandboxed
-
-    def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
-        return self._sandboxed.activate(act)
-
-    def get_info(self) -> Info:
-        return self._sandboxed.get_info()
-
-    def get_thread_id(self) -> int | None:
-        return self._sandboxed.get_thread_id()
+    def __init__(  # not the SDK's own, which makes an importer
+        self, details: WorkflowInstanceDetails, runner_class: type[WorkflowRunner], importer: Importer
+    ) -> None:
+        self.instance_details = details
+        self.runner_class = runner_class
+        self.importer = importer
+        self._current_thread_id = None
+        self.globals_and_locals = {"__file__": "workflow_sandbox.py"}
+        self._create_instance()
 
     def get_serialization_context(self, command_info: object) -> None:
-        """Tells nothing."""
+        """Tells a codec or a converter nothing of the command at hand, and so does the next for a storage.
+
+        Six times per payload the SDK asks an instance, and each time compiles and enters the sandbox: 2 ms
+        of CPU for every step. We have neither a storage nor a codec that wants to know.
+        """
 
     def get_external_store_context(self, command_info: object) -> StorageDriverStoreContext:
-        return _NOWHERE
+        return StorageDriverStoreContext(target=None)
 
 
-_NOWHERE = StorageDriverStoreContext(target=None)
+class _ContextOfThread(RestrictionContext):
+    """Whether workflow code runs now: in each thread for itself, because workflows share a sandbox."""
+
+    def __init__(self) -> None:
+        self._thread = threading.local()
+        super().__init__()
+
+    @property
+    def is_runtime(self) -> bool:
+        """Whether what may only not be used at run time is refused."""
+        return getattr(self._thread, "is_runtime", False)
+
+    @is_runtime.setter
+    def is_runtime(self, value: bool) -> None:
+        self._thread.is_runtime = value
+
+    @property
+    def in_activation(self) -> bool:
+        """Whether an import would be one that the SDK warns of."""
+        return getattr(self._thread, "in_activation", False)
+
+    @in_activation.setter
+    def in_activation(self, value: bool) -> None:
+        self._thread.in_activation = value

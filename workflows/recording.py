@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from weakref import WeakKeyDictionary
 
 from temporalio import workflow
 
@@ -17,8 +18,9 @@ from taskmark.contracts import REBUILD_EXTERN, RECORDER_EXTERN
 from taskmark.records import EventKind, EventRecord, Record
 from taskmark.task.model import Json
 
-_waiting: dict[str, list[Record]] = {}
-"""Records of this moment, by run, until the code that runs now has had its turn."""
+_waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Record]] = WeakKeyDictionary()
+"""Records of this moment, by workflow, until the code that runs now has had its turn. Each workflow has
+a loop of its own, and one that is evicted in between takes its records with it."""
 
 
 def record(*records: Record) -> None:
@@ -34,15 +36,15 @@ def record(*records: Record) -> None:
         write = lent.get(RECORDER_EXTERN)
     if write is None:
         return
-    run = workflow.info().run_id
-    if run not in _waiting:
-        _waiting[run] = []
-        asyncio.get_running_loop().call_soon(_hand_over, write, run)
-    _waiting[run] += records
+    loop = asyncio.get_running_loop()
+    if loop not in _waiting:
+        _waiting[loop] = []
+        loop.call_soon(_hand_over, write, loop)
+    _waiting[loop] += records
 
 
-def _hand_over(write: Callable[..., None], run: str) -> None:
-    write(*_waiting.pop(run))
+def _hand_over(write: Callable[..., None], loop: asyncio.AbstractEventLoop) -> None:
+    write(*_waiting.pop(loop))
 
 
 def event(

@@ -39,7 +39,10 @@ async def test_every_recorded_history_replays() -> None:
     assert await replay(recorded.load()) == {}
 
 
-@pytest.mark.parametrize("seeds", [(0, 1), (2, 3)])
+@pytest.mark.parametrize(
+    "seeds",
+    [(0, 1), (2, 3), *(pytest.param(pair, marks=pytest.mark.soak) for pair in ((4, 5), (6, 7), (8, 9)))],
+)
 async def test_histories_replay_whatever_the_hash_seed(seeds: tuple[int, int]) -> None:
     """No order of a set or of a dictionary's hashes decides anything."""
     assert await asyncio.gather(*(replay_in_process(seed=seed) for seed in seeds)) == [{}, {}]

@@ -1,11 +1,17 @@
-"""One real server and one real worker for all tests of the engine; each test has executions of its own."""
+"""One real server and one real worker for all tests of the engine; each test has executions of its own.
+
+With `TASKMARK_TEST_UNCACHED=1` the worker keeps no workflow in memory, so that whatever a test does is
+replayed from history many times over: slow, and a proof that nothing but history decides.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +21,10 @@ for folder in (HERE, HERE / "plugins"):
 
 from engine import Engine  # noqa: E402 - found by the path above
 
+from starter.connection import connected  # noqa: E402 - found by the path above
 from starter.gateway import TaskClient  # noqa: E402 - found by the path above
+from starter.wiring import Wiring  # noqa: E402 - found by the path above
+from starter.working import working  # noqa: E402 - found by the path above
 from taskmark.settings import Settings  # noqa: E402 - found by the path above
 
 AGENTS = {"ann": "probe:yes", "bob": "probe:yes", "cid": "probe:no", "dud": "probe:fail", "eve": "probe:echo"}
@@ -28,6 +37,13 @@ def make_root(root: Path) -> Path:
     for name, model in AGENTS.items():
         (root / "agents" / f"{name}.md").write_text(f"---\nname: {name}\nmodel: {model}\n---\nBe {name}.\n")
     return root
+
+
+class Forgetful(Wiring):
+    """Wires a worker that replays a workflow's whole history for each of its tasks."""
+
+    def _slots(self) -> dict[str, Any]:
+        return {**super()._slots(), "max_cached_workflows": 0}
 
 
 @pytest.fixture(scope="session")
@@ -46,8 +62,9 @@ async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engi
         catch_up_seconds=0.5,
         step_timeout_seconds=60,
     )
-    async with TaskClient.open(settings, worker=True) as client:
-        yield Engine(client, root)
+    wiring = Forgetful(settings) if os.environ.get("TASKMARK_TEST_UNCACHED") else Wiring(settings)
+    async with connected(settings) as (client, server), working(client, wiring):
+        yield Engine(TaskClient(client, wiring, server), root)
 
 
 SUSPICIOUS = (

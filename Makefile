@@ -7,10 +7,10 @@ SET_UP = @command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not ins
 	$(PYTHON) bootstrap.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt soak bench set-up clean
+.PHONY: help demo test lint fmt soak bench bench-peers set-up clean
 
 help: ## Lists these commands.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Runs a whole example task, from a fresh clone with nothing but Python.
 	$(SET_UP) runtime
@@ -43,10 +43,16 @@ bench: ## Measures what benchmarks/README.md describes; minutes.
 		$(BIN)/python benchmarks/$$part.py --save .taskmark-bench/$$part.json || exit 1; echo; done
 	@echo "The same as JSON is in .taskmark-bench."
 
+bench-peers: ## Compares with DBOS and Prefect, which it installs apart; half an hour.
+	$(SET_UP) dev
+	@$(BIN)/python benchmarks/peers_set_up.py
+	@$(BIN)/python benchmarks/peers.py --save .taskmark-bench/peers.json
+	@echo "The same as JSON is in .taskmark-bench."
+
 set-up: ## Only makes .venv and gets the Temporal server.
 	$(SET_UP) dev
 
 clean: ## Removes what can be made again; executions in .taskmark stay.
-	@rm -rf .venv .taskmark-bench .coverage* htmlcov dist build *.egg-info
+	@rm -rf .venv .venv-peers .taskmark-bench .coverage* htmlcov dist build *.egg-info
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -34,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import handwritten, reporting, trivial  # noqa: E402 - found by the path above
+from benchmarks.servers import free_port  # noqa: E402 - the same
 from starter.embedded.server import running  # noqa: E402 - the same
 from starter.gateway import TaskClient  # noqa: E402 - the same
 from taskmark.settings import Settings  # noqa: E402 - the same
@@ -79,7 +79,7 @@ class EngineWorker:
 
     def __init__(self, kind: str, environment: dict[str, str]) -> None:
         self.kind = kind
-        self._port = _free_port()
+        self._port = free_port()
         program = ROOT / "benchmarks/engine_worker.py"
         self.process = subprocess.Popen(
             [sys.executable, str(program), kind, str(self._port)],
@@ -241,12 +241,6 @@ def usual(environment: Mapping[str, str]) -> dict[str, str]:
 def _cpu(process: psutil.Process) -> float:
     times = process.cpu_times()
     return times.user + times.system
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @contextmanager

@@ -205,9 +205,9 @@ async def pollers(client: TaskClient) -> list[str]:
 
 
 async def test_a_worker_polls_within_two_seconds_of_its_start(place: Place, client: TaskClient) -> None:
-    """From the start of the process, all imports included."""
-    delays = []
-    for _ in range(3):
+    """From the start of the process, all imports included. One of several, should the machine be busy."""
+    delays = [float(PATIENCE)]
+    while min(delays) >= 2 and len(delays) < 10:
         started = time.monotonic()
         worker = place.worker()
         while not any(f" {worker.pid}@" in identity for identity in await pollers(client)):

@@ -71,9 +71,6 @@ def works(*, quick: bool) -> tuple[Work, ...]:
     )
 
 
-_REQUESTS = re.compile(r"^temporal_(?:long_)?request\{(.*?)\} (\S+)$", re.MULTILINE)
-
-
 class EngineWorker:
     """One engine's worker process, and what it has used so far."""
 
@@ -309,8 +306,7 @@ async def _timed(bench: Bench, work: Work, rounds: int, *, quick: bool) -> dict[
 def _ratio(found: dict[str, list[dict[str, float]]], key: str) -> dict[str, float]:
     """Returns Taskmark's part of the hand-written engine's: the median of the pairs, and their range."""
     pairs = zip(found["taskmark"], found["handwritten"], strict=True)
-    ratios = sorted(ours[key] / max(theirs[key], 1e-9) for ours, theirs in pairs)
-    return {"median": round(median(ratios), 2), "least": round(ratios[0], 2), "most": round(ratios[-1], 2)}
+    return reporting.spread([ours[key] / max(theirs[key], 1e-9) for ours, theirs in pairs])
 
 
 async def _counted(bench: Bench, work: Work, *, quick: bool) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -48,7 +47,7 @@ def taskmark() -> Iterator[Program]:
 
 @contextmanager
 def dbos_on_sqlite() -> Iterator[Program]:
-    with _folder() as folder:
+    with servers.scratch_folder() as folder:
         words: servers.Command = [
             peers_set_up.PYTHON,
             PROGRAMS / "in_dbos.py",
@@ -60,7 +59,7 @@ def dbos_on_sqlite() -> Iterator[Program]:
 
 @contextmanager
 def dbos_on_postgresql() -> Iterator[Program]:
-    with _folder() as folder, servers.postgresql() as database:
+    with servers.scratch_folder() as folder, servers.postgresql() as database:
         words: servers.Command = [peers_set_up.PYTHON, PROGRAMS / "in_dbos.py", database.url]
         with started(words, folder, _environment(), [database.process]) as program:
             yield program
@@ -83,7 +82,7 @@ def prefect_on_postgresql() -> Iterator[Program]:
 
 @contextmanager
 def _flows(server: servers.Server, *others: servers.Server) -> Iterator[Program]:
-    with _folder() as folder:
+    with servers.scratch_folder() as folder:
         environment = _environment() | {"PREFECT_HOME": str(folder), "PREFECT_API_URL": server.url}
         below = [one.process for one in (server, *others)]
         words: servers.Command = [peers_set_up.PYTHON, PROGRAMS / "in_prefect.py"]
@@ -115,12 +114,6 @@ def _environment() -> dict[str, str]:
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
     }
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="taskmark-peers-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
 
 
 def works(*, quick: bool) -> dict[str, Shape]:
@@ -236,7 +229,9 @@ def _summary(rows: Rows, steps: int, ours: Rows) -> dict[str, Any]:
     """Returns one engine's medians, and Taskmark's part of each, round by round."""
     medians = {key: round(median(row[key] for row in rows), 4) for key in QUANTITIES}
     both = [(_with_all_memory(our), _with_all_memory(row)) for our, row in zip(ours, rows, strict=False)]
-    ratios = {key: _ratio([our[key] / max(row[key], 1e-9) for our, row in both]) for key in RATIOS if both}
+    ratios = {
+        key: reporting.spread([our[key] / max(row[key], 1e-9) for our, row in both]) for key in RATIOS if both
+    }
     return {
         "rounds": len(rows),
         **medians,
@@ -250,10 +245,6 @@ RATIOS = ("seconds", "cpu", "megabytes")
 
 def _with_all_memory(row: dict[str, float]) -> dict[str, float]:
     return row | {"megabytes": row["program_mb"] + row["servers_mb"]}
-
-
-def _ratio(found: list[float]) -> dict[str, float]:
-    return {"median": round(median(found), 2), "least": round(min(found), 2), "most": round(max(found), 2)}
 
 
 def show(results: dict[str, Any]) -> None:

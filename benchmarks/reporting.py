@@ -9,6 +9,7 @@ import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -57,6 +58,11 @@ def table(title: str, rows: Sequence[Row]) -> None:
     for line in [names, *cells]:
         padded = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)]
         print("  " + "  ".join(padded).rstrip())
+
+
+def spread(found: Sequence[float]) -> dict[str, float]:
+    """Returns the median of ratios, and their range."""
+    return {"median": round(median(found), 2), "least": round(min(found), 2), "most": round(max(found), 2)}
 
 
 def say(message: str) -> None:

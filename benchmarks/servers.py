@@ -42,7 +42,7 @@ class Server:
 def postgresql() -> Iterator[Server]:
     """Yields a PostgreSQL as it comes, with `fsync`. It listens on a Unix socket only."""
     programs, user = _postgresql_programs(), _user_of_postgresql()
-    with _folder("taskmark-peers-pg-", user) as folder:
+    with scratch_folder("taskmark-peers-pg-", user) as folder:
         data = folder / "data"
         words: Command = [
             programs / "initdb",
@@ -108,7 +108,7 @@ def prefect(program: Path, environment: Mapping[str, str]) -> Iterator[Server]:
         except (urllib.error.URLError, OSError):
             return False
 
-    with _folder("taskmark-peers-prefect-") as folder:
+    with scratch_folder("taskmark-peers-prefect-") as folder:
         own = {**environment, "PREFECT_HOME": str(folder)}
         with _running(words, folder, is_ready, environment=own) as process:
             yield Server(process, url)
@@ -122,7 +122,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def _folder(prefix: str, user: str | None = None) -> Iterator[Path]:
+def scratch_folder(prefix: str = "taskmark-peers-", user: str | None = None) -> Iterator[Path]:
+    """Yields a new folder that is removed again, whatever is still in it."""
     with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
         if user:
             shutil.chown(name, user)

@@ -19,9 +19,9 @@ BLOCKED_SECONDS = 60
 """After this a thread is taken for lost."""
 
 
-def allow_blocking(worker: Worker, seconds: int = BLOCKED_SECONDS) -> Worker:
+def allow_blocking(worker: Worker) -> Worker:
     """Returns the worker, patient with workflows. The SDK has no public setting for it (1.35)."""
     workflows = worker._workflow_worker
     assert workflows is not None, "it has workflows"
-    workflows._deadlock_timeout_seconds = seconds
+    workflows._deadlock_timeout_seconds = BLOCKED_SECONDS
     return worker

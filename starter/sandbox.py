@@ -87,27 +87,5 @@ class _Instance(SdkInstance):
         return StorageDriverStoreContext(target=None)
 
 
-class _ContextOfThread(RestrictionContext):
+class _ContextOfThread(threading.local, RestrictionContext):
     """Whether workflow code runs now: in each thread for itself, because workflows share a sandbox."""
-
-    def __init__(self) -> None:
-        self._thread = threading.local()
-        super().__init__()
-
-    @property
-    def is_runtime(self) -> bool:
-        """Whether what may only not be used at run time is refused."""
-        return getattr(self._thread, "is_runtime", False)
-
-    @is_runtime.setter
-    def is_runtime(self, value: bool) -> None:
-        self._thread.is_runtime = value
-
-    @property
-    def in_activation(self) -> bool:
-        """Whether an import would be one that the SDK warns of."""
-        return getattr(self._thread, "in_activation", False)
-
-    @in_activation.setter
-    def in_activation(self, value: bool) -> None:
-        self._thread.in_activation = value

@@ -1,7 +1,7 @@
 """How much a workflow does in one go, and how much it sends.
 
-A worker that hears nothing of workflow code for two seconds takes it for dead, and the server takes at
-most 4 MiB of commands at once and 2 MiB in one of them. What exceeds that fails the workflow task, which
+The server gives a workflow task up after some seconds (`Limits.workflow_task`), and takes at most 4 MiB of
+commands at once and 2 MiB in one of them. What exceeds that fails the workflow task, which
 is repeated for ever, so it must not happen: much work is done in turns and large messages leave in
 portions, a workflow task each, and what is too large for any is refused here, where somebody learns why.
 All is counted in units that depend on the data alone, never in time, so a replay counts the same.
@@ -25,7 +25,7 @@ PORTION = 1_500_000
 """Bytes sent in one workflow task, and in one message, at most."""
 TURN = 300_000
 """Units of work after which the next workflow task is awaited; some 0.1 s on an idle machine, and so
-far below the two seconds on a busy one."""
+far below that limit on a busy one."""
 STEP = 1_000
 """Units of what surrounds one evaluation."""
 SOURCE = 40

@@ -15,13 +15,12 @@ HERE = Path(__file__).parent
 for folder in (HERE, HERE.parent / "workflows", HERE.parent / "workflows" / "plugins"):
     sys.path.insert(0, str(folder))
 
-from engine import PATIENCE, Engine  # noqa: E402 - found by the path above
+from engine import PATIENCE, Engine, Forgetful  # noqa: E402 - found by the path above
 from record import settings_of  # noqa: E402 - found by the path above
 from replay_scenarios import fill  # noqa: E402 - found by the path above
 
 from starter.connection import connected  # noqa: E402 - after the path above
 from starter.gateway import TaskClient  # noqa: E402 - after the path above
-from starter.wiring import Wiring  # noqa: E402 - after the path above
 from starter.working import working  # noqa: E402 - after the path above
 from taskmark.contracts import Progress  # noqa: E402 - after the path above
 from taskmark.errors import Unreachable  # noqa: E402 - after the path above
@@ -39,13 +38,6 @@ class Patient(Engine):
                     if test(progress):
                         return progress
                 await asyncio.sleep(0.2)
-
-
-class Forgetful(Wiring):
-    """Wires a worker that replays a workflow's whole history for each of its tasks."""
-
-    def _slots(self) -> dict[str, Any]:
-        return {**super()._slots(), "max_cached_workflows": 0}
 
 
 @pytest.fixture(scope="package")

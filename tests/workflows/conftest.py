@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,7 +18,7 @@ HERE = Path(__file__).parent
 for folder in (HERE, HERE / "plugins"):
     sys.path.insert(0, str(folder))
 
-from engine import Engine  # noqa: E402 - found by the path above
+from engine import Engine, Forgetful  # noqa: E402 - found by the path above
 
 from starter.connection import connected  # noqa: E402 - found by the path above
 from starter.gateway import TaskClient  # noqa: E402 - found by the path above
@@ -37,13 +36,6 @@ def make_root(root: Path) -> Path:
     for name, model in AGENTS.items():
         (root / "agents" / f"{name}.md").write_text(f"---\nname: {name}\nmodel: {model}\n---\nBe {name}.\n")
     return root
-
-
-class Forgetful(Wiring):
-    """Wires a worker that replays a workflow's whole history for each of its tasks."""
-
-    def _slots(self) -> dict[str, Any]:
-        return {**super()._slots(), "max_cached_workflows": 0}
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,18 @@ from uuid import uuid4
 import probe
 
 from starter.gateway import TaskClient
+from starter.wiring import Wiring
 from taskmark.contracts import Progress, TaskResult
 
 PATIENCE = 60.0
 """Seconds until a test that waits for something gives up; nothing is measured by it."""
+
+
+class Forgetful(Wiring):
+    """Wires a worker that replays a workflow's whole history for each of its tasks."""
+
+    def _slots(self) -> dict[str, Any]:
+        return {**super()._slots(), "max_cached_workflows": 0}
 
 
 class Engine:

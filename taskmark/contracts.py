@@ -85,6 +85,12 @@ def idempotency_key(execution: str, phase: str, step: str, item: int | None) -> 
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 
 
+def span_id(execution: str, phase: str, step: str = "", item: int | None = None, attempt: int = 1) -> str:
+    """Returns the span of one try of a step, or of a phase if no step is named: 16 hex digits."""
+    parts = (execution, phase, step, "" if item is None else str(item), str(attempt))
+    return hashlib.sha256("\x1f".join(parts).encode(errors="replace")).hexdigest()[:16]
+
+
 # --- states ---------------------------------------------------------------------------------------
 
 

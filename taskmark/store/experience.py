@@ -58,7 +58,9 @@ def _latest(connection: Connection, task: str) -> list[str]:
 def _attempts(connection: Connection, execution: str, limit: int) -> Sequence[Row[Any]]:
     attempts = table(Attempts)
     names = ("step", "item", "kind", "status", "started_at", "finished_at", "tokens", "cost")
-    query = select(*(attempts.c[name] for name in names)).where(attempts.c.execution_id == execution)
+    query = select(*(attempts.c[name].label(name) for name in names)).where(
+        attempts.c.execution_id == execution
+    )
     return connection.execute(query.limit(limit)).all()
 
 

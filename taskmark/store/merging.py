@@ -4,7 +4,7 @@ Each column is a register of its own. It remembers how late the record was that 
 takes another value only from a later one, or, between equals, the greater value: so late, doubled and
 reordered records end in the same row. A later state is, from the most telling on:
 
-1. a higher attempt (of a phase; an ending of a lower attempt is then forgotten);
+1. a higher attempt (of a phase, or of work as a whole; an ending of a lower attempt is then forgotten);
 2. a final status over one that is not;
 3. between final ones what was seen live over what was backfilled, then the *earlier*: a final status
    stays, and what comes after it only fills in what is missing;
@@ -104,7 +104,7 @@ def _stamp(record: RowRecord) -> Stamp:
     """How late a record is, as numbers that compare; all records have as many."""
     if isinstance(record, DefinitionRecord):
         return _TIMELESS
-    attempt = record.attempt if isinstance(record, PhaseRecord) else 0
+    attempt = _attempt(record)
     live = int(record.provenance == "live")
     place = list(type(record.status)).index(record.status)
     if record.status.is_final:
@@ -112,6 +112,16 @@ def _stamp(record: RowRecord) -> Stamp:
         return (attempt, 1, live, -_microseconds(ended) if ended else -_NEVER, place)
     seen = record.as_of or record.started_at
     return (attempt, 0, _microseconds(seen) if seen else -_NEVER, live, place)
+
+
+def _attempt(record: RowRecord) -> int:
+    match record:
+        case PhaseRecord():
+            return record.attempt
+        case ExecutionRecord():
+            return record.attempts - 1  # the first is 0: so are the stamps from when nobody counted
+        case _:
+            return 0  # it is part of an attempt's key
 
 
 def _microseconds(moment: datetime) -> int:

@@ -27,6 +27,7 @@ from taskmark.errors import Category, Failure, StepFailed, TaskmarkError
 from taskmark.ports import Recorder
 from taskmark.projection import attempt_of
 from taskmark.records import AttemptRecord
+from taskmark.stack_hash import stack_hash
 
 STACK_LIMIT = 4_000
 MESSAGE_LIMIT = 2_000
@@ -136,7 +137,8 @@ def timed_out(call: StepCall) -> Failure:
 def failure_of(error: BaseException, call: StepCall) -> Failure:
     """Returns what went wrong as a failure: what an adapter cannot classify is transient."""
     place = {"step": call.step, "phase": call.phase}
-    stack = _text("".join(traceback.format_exception(error))[-STACK_LIMIT:])
+    whole = "".join(traceback.format_exception(error))
+    stacks = {"stack": _text(whole[-STACK_LIMIT:]), "stack_hash": stack_hash(whole)}
     if isinstance(error, TaskmarkError):
         kind = error.type if isinstance(error, StepFailed) else "step_failed"
         return Failure(
@@ -144,12 +146,12 @@ def failure_of(error: BaseException, call: StepCall) -> Failure:
             message=_text(error.message[:MESSAGE_LIMIT]),
             category=error.category,
             hint=error.hint and _text(error.hint[:MESSAGE_LIMIT]),
-            stack=stack,
+            **stacks,
             **place,
         )
     category = Category.CONFIGURATION if isinstance(error, ValidationError) else Category.TRANSIENT
     message = _text(f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT])
-    return Failure(type="step_failed", message=message, category=category, stack=stack, **place)
+    return Failure(type="step_failed", message=message, category=category, **stacks, **place)
 
 
 def _text(text: str) -> str:

@@ -82,7 +82,9 @@ class StepActivities:
     async def _run(self, call: StepCall, body: Body) -> StepDone:
         async def work(heart: Heart) -> StepDone:
             resolved = await asyncio.to_thread(resolve, call, self._artifacts)
-            done = await body(resolved, self._context(call, heart))
+            context = self._context(call, heart)
+            done = await body(resolved, context)
+            done = done.model_copy(update={"resources": context.resources or None})
             return await asyncio.to_thread(self._kept, done, call.inline_limit)
 
         return await supervised(call, work, self._recorder)

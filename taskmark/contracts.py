@@ -206,6 +206,9 @@ class StartTask(Message):
     report_to: Id | None = None
     """Workflow id of the phase that runs this one as a sub-task, and is told when it stands still."""
     cause: Word = "user"
+    """What starts it: `user`, `schedule`, `webhook`, `parent` or `retry`."""
+    retry_of: Id | None = None
+    """The execution that this one repeats; they share a trace."""
 
 
 class Compiled(Message):
@@ -259,6 +262,10 @@ class PhaseStart(Message):
     wish: Wish = Wish()
     report_budget: int = 300
     """Progress reports it may send in its life; what always goes through is not counted."""
+    spans: dict[str, str] = Field(default_factory=dict)
+    """Of what it reads of other phases: `phases.<slug>` and `steps.<id>`."""
+    cause: str | None = None
+    """What started the execution."""
 
 
 class StepState(Message):
@@ -396,6 +403,10 @@ class StepCall(Message):
     refresh_credentials: bool = False
     inline_limit: int = INLINE_LIMIT
     """Bytes of JSON above which the output goes to the artifact store: its share of the phase's budget."""
+    parents: tuple[str, ...] = ()
+    """Spans of what it reads."""
+    cause: str | None = None
+    """What started the execution."""
 
 
 class Usage(Message):
@@ -413,6 +424,8 @@ class StepDone(Message):
     files: tuple[str, ...] = ()
     """Files it wrote, relative to the root."""
     worker: str = ""
+    resources: dict[str, float] | None = None
+    """What the processes it ran used, if it ran any: `cpu_seconds`, `max_rss_bytes`."""
 
 
 # --- results, control and progress ----------------------------------------------------------------
@@ -480,6 +493,8 @@ class FinalRecord(Message):
     inputs: dict[str, Json] = Field(default_factory=dict)
     parent_id: str | None = None
     cause: str = "user"
+    assigned_agent: str | None = None
+    retry_of: str | None = None
 
 
 class ControlRequest(Message):

@@ -10,6 +10,8 @@ Data only: this module is passed through Temporal's sandbox.
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import islice
+from json import JSONEncoder
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -154,6 +156,33 @@ EventKind = Literal[
     "progress",
     "log",
 ]
+
+
+EXCERPT = 200
+"""Characters of an output that an event shows."""
+
+_encoder = JSONEncoder(ensure_ascii=False)
+
+
+def beginning(value: Json, characters: int) -> str:
+    """Returns the first characters of a value as JSON, of a text as it is, without writing out the rest."""
+    if isinstance(value, str):
+        return value[:characters]
+    return "".join(islice(_encoder.iterencode(value), characters))[:characters]
+
+
+def outcome(status: StepStatus, error: Failure | None = None, output: Json = None) -> dict[str, Json]:
+    """Returns what an event says of how a phase, a step or a try of it ended."""
+    told: dict[str, Json] = {}
+    if status in (StepStatus.COMPLETED, StepStatus.FAILED):
+        told["success"] = status is StepStatus.COMPLETED
+    if output is not None:
+        told["output"] = beginning(output, EXCERPT)
+    if error is not None:
+        told["error"] = error.message
+    if status is StepStatus.FAILED:
+        told["will_retry"] = error is not None and error.will_retry
+    return told
 
 
 class EventRecord(Row):

@@ -28,7 +28,7 @@ from taskmark.contracts import (
 from taskmark.errors import Category, Failure, InvalidExpression, StepFailed
 from taskmark.plan.phases import side_by_side
 from taskmark.plan.retrying import backoff
-from taskmark.records import EventKind, PhaseRecord
+from taskmark.records import EventKind, PhaseRecord, outcome
 from taskmark.task.model import Json, Output, Phase, Step
 from taskmark.task.packing import pack, unpack
 from workflows.admission import Admission, Stopped
@@ -426,8 +426,9 @@ class PhaseWorkflow:
             started_at=None if status.is_final else now,
             finished_at=now if status.is_final else None,
             as_of=now,
+            trace_id=start.trace_id,
         )
-        payload = {"error": self._error.message} if self._error else {}
+        payload = outcome(status, self._error)
         kind = _ENDED.get(status, "phase_started")
         record(row, event(start.execution_id, kind, phase=self._phase.slug, payload=payload))
 

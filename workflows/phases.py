@@ -23,6 +23,7 @@ from taskmark.contracts import (
     StepStatus,
     Wait,
     phase_workflow_id,
+    span_id,
 )
 from taskmark.errors import Failure, InvalidExpression, StepFailed
 from taskmark.plan import phases as rules
@@ -237,7 +238,24 @@ class PhaseRunner:
             limits=self._limits,
             wish=self._state.wish,
             report_budget=max(20, REPORTS // len(definition.phases)),
+            spans=self._spans(phase),
+            cause=request.cause,
         )
+
+    def _spans(self, phase: Phase) -> dict[str, str]:
+        """Returns the spans of what the phase reads of others, as far as it has completed."""
+        state, execution = self._state, self._execution
+        found = {
+            f"phases.{slug}": span_id(execution, slug, attempt=state.outcomes[slug].attempts)
+            for slug in dict.fromkeys((*phase.depends_on, *phase.reads_phases))
+            if state.outcomes[slug].status is StepStatus.COMPLETED
+        }
+        wanted = frozenset(phase.reads_steps)
+        for slug, steps in state.steps.items() if wanted else ():
+            for name in wanted.intersection(steps):
+                if steps[name].status is StepStatus.COMPLETED:
+                    found[f"steps.{name}"] = span_id(execution, slug, name, attempt=steps[name].attempt)
+        return dict(sorted(found.items()))
 
     def _answers(self, definition: TaskDefinition, phase: Phase) -> tuple[Json, ...]:
         """Returns what the phase's aggregates read of the phases it depends on, if one of them does."""

@@ -449,7 +449,7 @@ class StepRunner:
             limits=limits,
             admission=self._admission,
             effort=self._effort,
-            observer=Attempts(self._board, step, lambda: self._is_wanted(step, item)),
+            observer=Attempts(self._board, step, lambda: self._is_wanted(step, item), item),
             attempts_before=self._before.get(step.id, 0),
         )
         return done.output
@@ -494,6 +494,8 @@ class StepRunner:
             context=self._context() if asks else {},
             values=values,
             inline_limit=self._share(share),
+            parents=self._board.parents(step),
+            cause=start.cause,
         )
 
     def _context(self) -> dict[str, Json]:

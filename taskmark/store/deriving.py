@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from taskmark.contracts import span_id
+from taskmark.retrieval import retrieval_of
 from taskmark.stack_hash import stack_hash
-from taskmark.store.retrieval import retrieval_of
 from taskmark.task.slugs import slug
 
 Values = Mapping[str, Any]

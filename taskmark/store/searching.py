@@ -8,17 +8,15 @@ index over `to_tsvector('simple', words)`; both know words, in upper and lower c
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import islice
-from json import JSONEncoder
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from taskmark.contracts import StepStatus
+from taskmark.records import beginning
 from taskmark.store.engine import inserting
 from taskmark.store.summing import Change
 from taskmark.store.tables import Texts, table
-from taskmark.task.model import Json
 
 CHARACTERS = 2_000
 """Of each input, output and error so many are indexed."""
@@ -37,8 +35,6 @@ SQLITE = (
     END""",
 )
 """What makes the index on SQLite, as the newest migration leaves it."""
-
-_encoder = JSONEncoder(ensure_ascii=False)
 
 
 def make_index(connection: Connection) -> None:
@@ -65,14 +61,5 @@ def _words(row: Mapping[str, Any]) -> str:
     if not StepStatus(row["status"]).is_final:
         return ""
     error = row.get("error") or {}
-    parts = (_beginning(row.get("input")), _beginning(row.get("output")), error.get("message", ""))
-    return "\n".join(part[:CHARACTERS].replace("\x00", " ") for part in parts if part)
-
-
-def _beginning(value: Json) -> str:
-    """Returns the first characters of a value as JSON, without making a text of all of it."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value[:CHARACTERS]
-    return "".join(islice(_encoder.iterencode(value), CHARACTERS))[:CHARACTERS]
+    parts = (row.get("input"), row.get("output"), error.get("message"))
+    return "\n".join(beginning(part, CHARACTERS).replace("\x00", " ") for part in parts if part)

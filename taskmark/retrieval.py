@@ -1,4 +1,4 @@
-"""What an attempt has read, as its own input and output tell it: sources, and how many there were."""
+"""What an attempt has read and written, as its own input and output tell it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from taskmark.task.model import Json
 SOURCES = 20
 """So many are named; all are counted."""
 _TEXT = 300
+_WRITING = frozenset({"write-file"})
 
 
 def retrieval_of(kind: str | None, name: str | None, given: Json, output: Json) -> dict[str, Json] | None:
@@ -18,6 +19,12 @@ def retrieval_of(kind: str | None, name: str | None, given: Json, output: Json) 
         return None
     read = _FOUND.get(name or "") if kind == "tool" else _told
     return read(given if isinstance(given, Mapping) else {}, output) if read else None
+
+
+def written_by(kind: str, name: str, output: Json) -> tuple[str, ...]:
+    """Returns the files that a completed attempt of a tool wrote, if its output tells."""
+    path = output.get("path") if kind == "tool" and isinstance(output, Mapping) else None
+    return (path,) if name in _WRITING and isinstance(path, str) else ()
 
 
 def _sources(sources: list[str], **more: Json) -> dict[str, Json]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
 
 from hypothesis import HealthCheck, given, settings
@@ -135,6 +137,25 @@ def test_metrics_are_those_of_the_rows(engine: Engine, records: list[Record], cu
 
 def _ids(records: list[Record]) -> set[str]:
     return {getattr(record, "execution_id", "") for record in records}
+
+
+def test_writers_at_the_same_time_count_every_row_once(open_engine: Callable[[], Engine]) -> None:
+    """They add to the same sums, in orders of their own, and neither wait for ever nor lose one."""
+    engines = [open_engine() for _ in range(4)]
+
+    def write(writer: int) -> None:
+        for number in range(12):
+            name = f"exec-{writer}-{number}"
+            tools = ["shell", "http"] if writer % 2 else ["http", "shell"]
+            told = [attempt(tool, execution_id=name, kind="tool", name=tool, cost=0.1) for tool in tools]
+            apply(engines[writer], [execution(name, task_id=f"t{number % 3}", started_at=at(number)), *told])
+            apply(engines[writer], [execution(name, status="completed", finished_at=at(99))])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert metrics(engines[0], "execution") == {("", "completed"): 48}
+    assert metrics(engines[0], "tool") == {("shell", "running"): 48, ("http", "running"): 48}
+    assert History(engines[0]).execution("exec-0-0").cost == 0.2
 
 
 @given(duration=st.integers(1, 10**10))

@@ -86,9 +86,14 @@ def idempotency_key(execution: str, phase: str, step: str, item: int | None) -> 
 
 
 def span_id(execution: str, phase: str, step: str = "", item: int | None = None, attempt: int = 1) -> str:
-    """Returns the span of one try of a step, or of a phase if no step is named: 16 hex digits."""
+    """Returns the span of one try of a step, or of a phase if no step is named: 16 hex digits.
+
+    Those of one execution begin alike: what is written together lies together in an index.
+    """
     parts = (execution, phase, step, "" if item is None else str(item), str(attempt))
-    return hashlib.sha256("\x1f".join(parts).encode(errors="replace")).hexdigest()[:16]
+    texts = (execution, "\x1f".join(parts))
+    whole, own = (hashlib.sha256(text.encode(errors="replace")).hexdigest() for text in texts)
+    return whole[:4] + own[:12]
 
 
 # --- states ---------------------------------------------------------------------------------------

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection, select
 
 from taskmark.store.engine import inserting
+from taskmark.store.keys import AT_ONCE, batches, having
 from taskmark.store.tables import Attempts, Metrics, table
 
 GROWTH = 1.05
@@ -25,7 +26,6 @@ NO_BUCKET = -1
 """Of rows without a duration."""
 
 _BILLION = 10**9
-_AT_ONCE = 150
 _Key: TypeAlias = tuple[str, str, str, str, int]
 _KEY = ("dimension", "name", "day", "status", "bucket")
 _SUMS = ("count", "retries", "duration_ms", "tokens_used", "cost_billionths", "questions_asked")
@@ -67,9 +67,8 @@ def used(connection: Connection, executions: Sequence[str]) -> dict[str, dict[st
     columns = (attempts.c[name] for name in ("execution_id", *_USED))
     found: dict[str, list[Any]] = {execution: [] for execution in executions}
     query = select(*columns)
-    for start in range(0, len(executions), _AT_ONCE):
-        some = attempts.c.execution_id.in_(executions[start : start + _AT_ONCE])
-        for row in connection.execute(query.where(some)):
+    for some in batches(executions, AT_ONCE):
+        for row in connection.execute(query.where(attempts.c.execution_id.in_(some))):
             found[row[0]].append(row[1:])
     return {execution: _sums(rows) for execution, rows in found.items()}
 
@@ -150,7 +149,5 @@ def _adding(connection: Connection) -> Any:
 
 def _drop_empty(connection: Connection, keys: Sequence[_Key]) -> None:
     metrics = table(Metrics)
-    columns = tuple_(*(metrics.c[name] for name in _KEY))
-    for start in range(0, len(keys), _AT_ONCE):
-        some = columns.in_(keys[start : start + _AT_ONCE])
+    for some in having(connection, metrics, _KEY, keys):
         connection.execute(metrics.delete().where(some, metrics.c["count"] == 0))

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, func, select, text, tuple_
+from sqlalchemy import ColumnElement, Connection, Engine, Table, func, select, text
 
 from taskmark.records import EventRecord, Record
 from taskmark.store import searching, summing
 from taskmark.store.deriving import derived
 from taskmark.store.engine import inserting, is_about_data, reason, writing
+from taskmark.store.keys import AT_ONCE, batches, having
 from taskmark.store.merging import (
     KEYS,
     MergedRow,
@@ -41,11 +41,8 @@ TABLES: Mapping[str, type[Stored]] = {
 _LOCKS = 64
 """Locks that writers on PostgreSQL share among all executions."""
 _LOCK_CLASS = 0x74736B
-_KEYS_AT_ONCE = 500
-"""A statement takes a limited number of values."""
 
 _logger = logging.getLogger(__name__)
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -133,7 +130,7 @@ def _merge_rows(
     target = table(TABLES[kind])
     keys = {key_of(record) for record in records} | {(execution,) for execution in using}
     stored: dict[tuple[Any, ...], MergedRow] = {}
-    for condition in _with_keys(target, KEYS[kind], keys):
+    for condition in having(connection, target, KEYS[kind], keys):
         stored |= stored_rows(connection, target, KEYS[kind], condition)
     rows = dict(stored)
     for record in records:
@@ -178,15 +175,6 @@ def stored_rows(
     return found
 
 
-def _with_keys(
-    target: Table, key: Sequence[str], keys: Iterable[tuple[Any, ...]]
-) -> Iterator[ColumnElement[bool]]:
-    """Yields conditions that together find the rows of all these keys."""
-    columns = tuple_(*(target.c[field] for field in key))
-    for some in _batches(keys, _KEYS_AT_ONCE):
-        yield columns.in_(some)
-
-
 def upsert(connection: Connection, target: Table, key: Sequence[str]) -> Any:
     """Returns the statement that adds rows, or replaces those with the same key, on either database."""
     insert = inserting(connection, target)
@@ -201,7 +189,9 @@ def _add_events(connection: Connection, events: Sequence[EventRecord]) -> None:
     told = {key_of(event): event for event in reversed(events)}
     named = select(*(target.c[field] for field in key))
     known = {
-        tuple(row) for some in _with_keys(target, key, told) for row in connection.execute(named.where(some))
+        tuple(row)
+        for some in having(connection, target, key, told)
+        for row in connection.execute(named.where(some))
     }
     new = [event for event in dict.fromkeys(map(key_of, events)) if event not in known]
     last = _last_numbers(connection, target, dict.fromkeys(str(name[0]) for name in new))
@@ -217,13 +207,7 @@ def _last_numbers(connection: Connection, target: Table, executions: Iterable[st
     """Returns the number of each execution's newest event."""
     found: Counter[Any] = Counter()
     execution = target.c.execution_id
-    for some in _batches(executions, _KEYS_AT_ONCE):
+    for some in batches(executions, AT_ONCE):
         newest = select(execution, func.max(target.c.seq)).where(execution.in_(some)).group_by(execution)
         found.update({row[0]: row[1] for row in connection.execute(newest)})
     return found
-
-
-def _batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
-        yield batch

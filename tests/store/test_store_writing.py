@@ -17,6 +17,7 @@ from store_records import EVERY_KIND, any_record, at, attempt, clear, event, exe
 from taskmark.errors import Unreachable
 from taskmark.records import Record
 from taskmark.store.reading import History
+from taskmark.store.schema import open_store
 from taskmark.store.writing import apply, apply_each
 
 
@@ -65,6 +66,26 @@ def test_a_batch_costs_statements_per_table_and_not_per_record(engine: Engine) -
     apply(engine, [attempt(item=number) for number in range(400)] + [event(item=n) for n in range(400)])
 
     assert len(statements) < 10
+
+
+def test_writing_asks_the_index_and_never_reads_a_whole_table(new_database: Callable[[str], str]) -> None:
+    """However much is stored already: a step must not cost more in a store of a million. (PostgreSQL chooses
+    its plans by what the tables hold.)"""
+    engine = open_store(new_database("sqlite"))
+    apply(engine, EVERY_KIND)
+    asked: list[tuple[str, object]] = []
+    sqlalchemy_event.listen(engine, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
+    apply(engine, [*EVERY_KIND, execution(status="failed", finished_at=at(1)), attempt("new", tokens=1)])
+    apply(engine, [attempt("new", status="completed", tokens=2), execution("exec-2")])
+    plans = []
+    with engine.connect() as connection:
+        for statement, values in asked:
+            if statement.startswith(("SELECT", "DELETE")):
+                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+                plans += [str(row[-1]) for row in plan]
+    assert plans
+    assert [plan for plan in plans if plan.startswith("SCAN") and "listed" not in plan] == []
+    engine.dispose()
 
 
 def test_more_records_than_a_statement_takes_are_written(engine: Engine, history: History) -> None:

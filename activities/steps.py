@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio import activity
 from temporalio.common import RawValue
@@ -16,6 +16,7 @@ from taskmark.contracts import (
     AGENT_ACTIVITY,
     AGGREGATE_ACTIVITY,
     ARTIFACT_KEY,
+    INLINE_LIMIT,
     KIND_ACTIVITY,
     TOOL_ACTIVITY,
     StepCall,
@@ -27,10 +28,11 @@ from taskmark.errors import Category, StepFailed
 from taskmark.ports import Answer, Artifacts, Question, Recorder, StepContext
 from taskmark.registry import Registry
 from taskmark.task.model import Agent, Json
-from taskmark.tools.sizes import capped
+from taskmark.tools.sizes import capped, is_light
 
 Ask = Callable[[Agent, Question, StepContext], Awaitable[Answer]]
 Body = Callable[[StepCall, StepContext], Awaitable[StepDone]]
+Result = TypeVar("Result")
 
 
 class StepActivities:
@@ -81,9 +83,11 @@ class StepActivities:
 
     async def _run(self, call: StepCall, body: Body) -> StepDone:
         async def work(heart: Heart) -> StepDone:
-            resolved = await asyncio.to_thread(resolve, call, self._artifacts)
+            given = is_light(call.arguments, call.context, call.values)
+            resolved = await _beside(resolve, call, self._artifacts, at_once=given)
             done = await body(resolved, self._context(call, heart))
-            return await asyncio.to_thread(self._kept, done, call.inline_limit)
+            small = call.inline_limit >= INLINE_LIMIT and is_light(done.output)
+            return await _beside(self._kept, done, call.inline_limit, at_once=small)
 
         return await supervised(call, work, self._recorder)
 
@@ -132,6 +136,11 @@ class StepActivities:
         """Returns what goes into history: a large output as a reference."""
         output = kept(capped(done.output), limit, self._artifacts)
         return done.model_copy(update={"output": output, "worker": worker_identity()})
+
+
+async def _beside(function: Callable[..., Result], *arguments: Any, at_once: bool) -> Result:
+    """Calls what may take long in a thread. Going there costs more than small work itself."""
+    return function(*arguments) if at_once else await asyncio.to_thread(function, *arguments)
 
 
 def resolve(call: StepCall, artifacts: Artifacts) -> StepCall:

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, func, select, text, tuple_
+from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from taskmark.records import EventRecord, Record
@@ -25,7 +42,17 @@ from taskmark.store.merging import (
     pack_stamps,
     unpack_stamps,
 )
-from taskmark.store.tables import Attempts, Definitions, Events, Executions, Phases, Stored, table
+from taskmark.store.tables import (
+    NO_ITEM,
+    Attempts,
+    Definitions,
+    Events,
+    Executions,
+    ItemNumber,
+    Phases,
+    Stored,
+    table,
+)
 
 TABLES: Mapping[str, type[Stored]] = {
     "definition": Definitions,
@@ -115,10 +142,11 @@ def _lock_of(name: str) -> int:
 
 def _merge_rows(connection: Connection, kind: str, records: Sequence[RowRecord]) -> None:
     target = table(TABLES[kind])
-    stored = _stored_rows(connection, target, KEYS[kind], {key_of(record) for record in records})
+    told = [(key_of(record), record) for record in records]
+    stored = _stored_rows(connection, target, KEYS[kind], {key for key, _ in told})
     rows = dict(stored)
-    for record in records:
-        rows[key_of(record)] = merge(rows.get(key_of(record)), record)
+    for key, record in told:
+        rows[key] = merge(rows.get(key), record)
     changed = [row for key, row in rows.items() if row != stored.get(key)]
     if changed:
         absent = dict.fromkeys(target.columns.keys())
@@ -140,15 +168,44 @@ def _stored_rows(
 def _with_keys(
     connection: Connection, target: Table, key: Sequence[str], keys: Iterable[tuple[Any, ...]]
 ) -> Iterator[Mapping[str, Any]]:
-    columns = tuple_(*(target.c[column] for column in key))
+    query = rows_by_keys(connection.dialect.name, target, tuple(key))
     for some in _batches(keys, _KEYS_AT_ONCE):
-        query = select(target).where(columns.in_(some))
-        yield from (dict(row) for row in connection.execute(query).mappings())
+        wanted = [[NO_ITEM if part is None else part for part in one] for one in some]
+        found = connection.execute(query, {"wanted": json.dumps(wanted)})
+        yield from (dict(row) for row in found.mappings())
+
+
+@cache
+def rows_by_keys(dialect_name: str, target: Table, key: tuple[str, ...]) -> Select[Any]:
+    """Returns the statement that reads the rows whose keys are in the parameter `wanted`, lists in JSON.
+
+    Each row is looked up by its key: SQLite would read the whole table for `(a, b) IN (…)`. And the
+    statement is made once, whatever the number of keys: making one takes longer than running it.
+    """
+    columns, wanted = [target.c[column] for column in key], bindparam("wanted", type_=Text())
+    parts: list[ColumnElement[Any]]
+    if dialect_name == "postgresql":
+        rows = func.json_array_elements(cast(wanted, JSON)).table_valued("value", name="wanted")
+        parts = [_as_in(column, rows.c.value.op("->>")(place)) for place, column in enumerate(columns)]
+    else:
+        rows = func.json_each(wanted).table_valued("value", name="wanted")
+        parts = [func.json_extract(rows.c.value, f"$[{place}]") for place in range(len(key))]
+    return select(target).where(*(column == part for column, part in zip(columns, parts, strict=True)))
+
+
+def _as_in(column: Column[Any], part: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Returns a text as the column has it."""
+    return cast(part, Integer) if isinstance(column.type, Integer | ItemNumber) else part
 
 
 def upsert(connection: Connection, target: Table, key: Sequence[str]) -> Any:
     """Returns the statement that adds rows, or replaces those with the same key, on either database."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return _upsert(connection.dialect.name, target, tuple(key))
+
+
+@cache
+def _upsert(dialect_name: str, target: Table, key: tuple[str, ...]) -> Any:
+    dialect = postgresql if dialect_name == "postgresql" else sqlite
     insert = dialect.insert(target)
     others = {
         column.name: insert.excluded[column.name] for column in target.columns if column.name not in key

@@ -134,7 +134,8 @@ def _id(request: StepCall) -> str:
 
 def summary(request: StepCall) -> str:
     """Returns the line that the Web UI shows beside the activity."""
-    item = "" if request.item is None else f" · item {request.item + 1}"
+    asked = "" if request.agent is None else f" ({request.name})"
+    item = "" if request.item is None else f" · item {request.item + 1}{asked}"
     attempt = "" if request.attempt == 1 else f" · attempt {request.attempt}"
     return shortened(f"{request.step}{item}{attempt}: {request.description or request.name}")
 

@@ -213,8 +213,7 @@ class PhaseRunner:
         request = self._request
         asks = {step.value for step in phase.steps if step.kind == "agent"} | set(phase.agents)
         asks |= {s.fallback.name for s in phase.steps if s.fallback and s.fallback.kind == "agent"}
-        plain = any(step.kind == "plain" for step in phase.steps)
-        default = definition.default_agents if plain and not phase.agents else ()
+        default = definition.default_agents if phase.asks_listed() and not phase.agents else ()
         asks |= set(default)
         subtasks = {step.value for step in phase.steps if step.kind == "task"}
         read = (*phase.depends_on, *phase.reads_phases)

@@ -197,7 +197,7 @@ def _notes(step: PlannedStep) -> Iterator[str]:
     if step.kind == "plain":
         yield f" → {', '.join(step.calls)}" if step.calls else " (a note: nobody is asked)"
     if step.kind == "agent" and step.calls != (step.value,):
-        yield f" → of {', '.join(step.calls)}"
+        yield f" → among {', '.join(step.calls)}"
     if step.condition is not None:
         yield f" · if {one_line(step.condition)}"
     if step.decision in ("skipped", "fails"):

@@ -20,10 +20,10 @@ def refusal(step: Step, chosen: Json, listed: Sequence[str], where: str) -> Fail
     """Returns the failure of a step, or one item of it, that chose none of the agents listed; `where` they
     are listed is said in the hint."""
     more = f" and {len(listed) - _MOST} more" if len(listed) > _MOST else ""
-    what = "is not one of them" if isinstance(chosen, str) else "is not the name of an agent"
+    allowed = ", ".join(listed[:_MOST]) + more
     return Failure(
         type="agent_not_listed",
-        message=f"`{step.value}` gives {_shown(chosen)}, which {what}: {', '.join(listed[:_MOST])}{more}",
+        message=f"`{step.value}` gives {_shown(chosen)}, and only these agents may be chosen: {allowed}",
         category=Category.CONFIGURATION,
         hint=f"the expression has to give one of these names; others can be added to {where}",
     )

@@ -76,7 +76,10 @@ async def test_the_agents_of_the_task_may_not_be_chosen_where_the_phase_lists_ot
     )
     result = await engine.run(text)
     assert voters(result.steps["it"].output) == ["cid", None]
-    assert '`{{ item }}` gives "ann", which is not one of them: cid' in result.steps["it"].error.message
+    assert (
+        '`{{ item }}` gives "ann", and only these agents may be chosen: cid'
+        in result.steps["it"].error.message
+    )
 
 
 @pytest.mark.semantics("T15", "T13")
@@ -148,7 +151,7 @@ async def test_what_is_not_listed_fails_its_item_without_a_call(engine: Engine) 
     )
     error = result.steps["it"].error
     assert (error.type, error.category, error.will_retry) == ("agent_not_listed", "configuration", False)
-    assert error.message == '`{{ item }}` gives "bob", which is not one of them: ann, cid, dud'
+    assert error.message == '`{{ item }}` gives "bob", and only these agents may be chosen: ann, cid, dud'
     assert "`### Agents` of the phase" in error.hint
     assert await activities(engine, result.execution_id, phase="a") == ["agent.ask"] * 2
 
@@ -165,8 +168,9 @@ async def test_what_is_no_name_of_an_agent_fails_the_step_and_names_it(
     error = result.steps["it"].error
     assert (result.steps["it"].status, error.category) == ("failed", "configuration")
     assert (error.step, error.phase) == ("it", "a")
-    assert f"gives {shown}, which is not" in error.message
+    assert f"gives {shown}, and only these agents" in error.message
     assert (result.status, result.error.type) == ("failed", "agents_failed")
+    assert result.error.hint == error.hint
     assert await activities(engine, result.execution_id, phase="a") == []
 
 

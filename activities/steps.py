@@ -16,7 +16,6 @@ from taskmark.contracts import (
     AGENT_ACTIVITY,
     AGGREGATE_ACTIVITY,
     ARTIFACT_KEY,
-    INLINE_LIMIT,
     KIND_ACTIVITY,
     TOOL_ACTIVITY,
     StepCall,
@@ -86,8 +85,7 @@ class StepActivities:
             given = is_light(call.arguments, call.context, call.values)
             resolved = await _beside(resolve, call, self._artifacts, at_once=given)
             done = await body(resolved, self._context(call, heart))
-            small = call.inline_limit >= INLINE_LIMIT and is_light(done.output)
-            return await _beside(self._kept, done, call.inline_limit, at_once=small)
+            return await self._kept(done, call.inline_limit)
 
         return await supervised(call, work, self._recorder)
 
@@ -132,9 +130,12 @@ class StepActivities:
             refresh_credentials=call.refresh_credentials,
         )
 
-    def _kept(self, done: StepDone, limit: int) -> StepDone:
+    async def _kept(self, done: StepDone, limit: int) -> StepDone:
         """Returns what goes into history: a large output as a reference."""
-        output = kept(capped(done.output), limit, self._artifacts)
+        output, content = await _beside(_encoded, done.output, at_once=is_light(done.output))
+        if len(content) > limit:
+            sha256 = await asyncio.to_thread(self._artifacts.save, content)
+            output = artifact_reference(sha256, len(content))
         return done.model_copy(update={"output": output, "worker": worker_identity()})
 
 
@@ -164,12 +165,23 @@ def filled(value: Json, artifacts: Artifacts) -> Json:
     return value
 
 
+def _encoded(output: Json) -> tuple[Json, bytes]:
+    """Returns an output as plain JSON and the text of it that is kept. Raises `StepFailed` if it is none."""
+    plain = capped(output)
+    return plain, _content_of(plain)
+
+
 def kept(output: Json, limit: int, artifacts: Artifacts) -> Json:
     """Returns the output, or a reference to it in the artifact store if it is larger than the limit."""
-    content = json.dumps(output, ensure_ascii=False, separators=(",", ":")).encode()
+    content = _content_of(output)
     if len(content) <= limit:
         return output
     return artifact_reference(artifacts.save(content), len(content))
+
+
+def _content_of(output: Json) -> bytes:
+    """Returns the text that stands for an output in the artifact store."""
+    return json.dumps(output, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _missing(wanted: str, broken: Mapping[str, str]) -> StepFailed:

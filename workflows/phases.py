@@ -29,6 +29,7 @@ from taskmark.plan import phases as rules
 from taskmark.plan.graph import dependents
 from taskmark.task.model import Json, Phase, TaskDefinition
 from taskmark.task.packing import pack, unpack
+from workflows import travelling
 from workflows.admission import Admission, Stopped
 from workflows.artifacts import Shelf, Sources
 from workflows.background import beside, tell
@@ -163,7 +164,7 @@ class PhaseRunner:
         sent = self._state.wish.epoch
         handle = await workflow.start_child_workflow(
             PHASE_WORKFLOW,
-            start,
+            travelling.start(start),
             id=phase_workflow_id(self._execution, phase.slug),
             result_type=PhaseResult,
             cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,

@@ -11,7 +11,7 @@ from taskmark.errors import Category, StepFailed
 from taskmark.task.model import Json
 
 LIGHT_WORK = 4_096
-"""Characters in what counts as light; each takes at most six bytes in JSON."""
+"""Characters in what counts as light."""
 NODE_WORK = 8
 """Characters that a value of any kind counts as."""
 NARROW = "return less: a part, a summary, or the path of a file that holds the whole"
@@ -38,10 +38,7 @@ def capped(output: Json, *, source: str = "the step", advice: str = NARROW) -> J
 
 
 def is_light(*values: Any) -> bool:
-    """Whether walking the values takes no noticeable time: plain, small, with no reference to an artifact.
-
-    In JSON such a value takes less than 32 KiB.
-    """
+    """Whether walking the values takes no noticeable time: plain, small, with no reference to an artifact."""
     pending, left = list(values), LIGHT_WORK
     while pending and left >= 0:
         value = pending.pop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
@@ -46,9 +47,9 @@ def scrubbed(record: Record, scrubber: Scrubber) -> Record:
 
 def _scrubbed(model: Model, scrubber: Scrubber, ids: set[str]) -> Model:
     changed: dict[str, Any] = {}
-    for name in type(model).model_fields:
+    for name in _free_fields(type(model)):
         value = getattr(model, name)
-        if name in STRUCTURAL or value is None:
+        if value is None:
             continue
         fresh = (
             _scrubbed(value, scrubber, ids) if isinstance(value, BaseModel) else scrubber.value(value, ids)
@@ -56,3 +57,8 @@ def _scrubbed(model: Model, scrubber: Scrubber, ids: set[str]) -> Model:
         if fresh != value:
             changed[name] = tuple(fresh) if isinstance(value, tuple) else fresh
     return model.model_copy(update=changed) if changed else model
+
+
+@cache
+def _free_fields(model: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(name for name in model.model_fields if name not in STRUCTURAL)

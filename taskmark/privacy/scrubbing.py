@@ -20,6 +20,8 @@ LONGEST: Final = 1 << 20
 UNSEEN: Final = "[not scrubbed: a detector failed]"
 
 _SHORTEST: Final = 6
+_REMEMBERED: Final = 10_000
+_REMEMBERED_LENGTH: Final = 64
 _ROUNDS: Final = 8
 """What a replacement leaves can be found anew, as it has other neighbours; seldom more than once."""
 _OURS: Final = re.compile(r"\bexec-\d{13}-[\w-]+(?:/[\w-]+)*")
@@ -35,11 +37,13 @@ class Scrubber:
         self._placeholder = re.compile(rf"\[(?:{'|'.join(re.escape(one.name) for one in detectors)})\]")
         self._named = tuple(one for one in detectors if one.named)
         self._failed: set[str] = set()
+        self._clean: set[str] = set()
+        """Short texts in which nothing was found: most are the same few names and words."""
 
     def text(self, text: str, ours: Set[str] = frozenset()) -> str:
         """Returns a text without what the detectors find; ids in `ours`, and execution ids, stay. Never
         raises."""
-        if len(text) < _SHORTEST or not self.detectors:
+        if len(text) < _SHORTEST or not self.detectors or text in self._clean:
             return text
         if len(text) > LONGEST:
             text = f"{text[:LONGEST]}… [{len(text) - LONGEST} more characters]"
@@ -51,7 +55,17 @@ class Scrubber:
             if not spans:
                 break
             text = _replaced(text, spans)
+        else:
+            return text
+        self._note_clean(text, ours)
         return text
+
+    def _note_clean(self, text: str, ours: Set[str]) -> None:
+        """Remembers a text that needs no change, whosever it is."""
+        if len(text) <= _REMEMBERED_LENGTH and not any(known in text for known in ours):
+            if len(self._clean) >= _REMEMBERED:
+                self._clean.clear()
+            self._clean.add(text)
 
     def value(self, value: Any, ours: Set[str] = frozenset()) -> Any:
         """Returns a JSON value of the same shape without what the detectors find: in texts, in the keys of

@@ -12,7 +12,6 @@ import os
 import socket
 import traceback
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from contextvars import copy_context
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -43,6 +42,7 @@ class Heart:
         self._details: tuple[Any, ...] = tuple(info.heartbeat_details)
         timeout = info.heartbeat_timeout
         self._interval = timeout.total_seconds() / 3 if timeout else None
+        self._next: asyncio.TimerHandle | None = None
 
     @property
     def details(self) -> Any:
@@ -54,17 +54,29 @@ class Heart:
         self._details = details
         self._loop.call_soon_threadsafe(partial(activity.heartbeat, *details), context=self._context)
 
-    async def beat(self) -> None:
-        """Beats until it is cancelled. Cancellation and the loss of a worker are noticed only by beats.
+    def start(self) -> None:
+        """Beats until it is stopped. Cancellation and the loss of a worker are noticed only by beats.
 
         The first is due after an interval, because each is a call to the server, unless there are details
         of a lost attempt to pass on.
         """
-        if self._interval is not None and not self._details:
-            await asyncio.sleep(self._interval)
-        while self._interval is not None:
+        if self._details:
+            self._beat()
+        elif self._interval is not None:
+            self._await_next(self._interval)
+
+    def stop(self) -> None:
+        """Beats no more."""
+        if self._next is not None:
+            self._next.cancel()
+
+    def _beat(self) -> None:
+        if self._interval is not None:
+            self._await_next(self._interval)
             activity.heartbeat(*self._details)
-            await asyncio.sleep(self._interval)
+
+    def _await_next(self, seconds: float) -> None:
+        self._next = self._loop.call_later(seconds, self._beat, context=self._context)
 
 
 async def supervised(
@@ -77,7 +89,7 @@ async def supervised(
     Raises `ApplicationError` with the `Failure` and the last heartbeat details as its details.
     """
     heart = Heart()
-    beats = asyncio.create_task(heart.beat())
+    heart.start()
     started = datetime.now(UTC)
     recorder.record(_attempt(call, StepStatus.RUNNING, started_at=started))
     limit = asyncio.timeout(call.timeout)
@@ -94,9 +106,7 @@ async def supervised(
         activity.logger.warning("%s failed: %s", call.step, failure.message)
         raise reported(failure, heart.details) from None
     finally:
-        beats.cancel()
-        with suppress(asyncio.CancelledError):
-            await beats
+        heart.stop()
     ended = {"started_at": started, "finished_at": datetime.now(UTC)}
     recorder.record(_attempt(call, StepStatus.COMPLETED, done=done, **ended))
     return done

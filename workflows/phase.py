@@ -290,7 +290,10 @@ class PhaseWorkflow:
             first = asked[0].error
             message = f"every agent of the phase failed; the first: {first.message if first else 'unknown'}"
             category = first.category if first else Category.TRANSIENT
-            return Failure(type="agents_failed", message=message, category=category, phase=self._phase.slug)
+            hint = first.hint if first else None
+            return Failure(
+                type="agents_failed", message=message, category=category, phase=self._phase.slug, hint=hint
+            )
         return None
 
     async def _goes_again(self) -> bool:

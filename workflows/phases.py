@@ -30,6 +30,7 @@ from taskmark.plan import phases as rules
 from taskmark.plan.graph import dependents
 from taskmark.task.model import Json, Phase, TaskDefinition
 from taskmark.task.packing import pack, unpack
+from workflows import travelling
 from workflows.admission import Admission, Stopped
 from workflows.artifacts import Shelf, Sources
 from workflows.background import beside, tell
@@ -164,7 +165,7 @@ class PhaseRunner:
         sent = self._state.wish.epoch
         handle = await workflow.start_child_workflow(
             PHASE_WORKFLOW,
-            start,
+            travelling.start(start),
             id=phase_workflow_id(self._execution, phase.slug),
             result_type=PhaseResult,
             cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -214,8 +215,7 @@ class PhaseRunner:
         request = self._request
         asks = {step.value for step in phase.steps if step.kind == "agent"} | set(phase.agents)
         asks |= {s.fallback.name for s in phase.steps if s.fallback and s.fallback.kind == "agent"}
-        plain = any(step.kind == "plain" for step in phase.steps)
-        default = definition.default_agents if plain and not phase.agents else ()
+        default = definition.default_agents if phase.asks_listed() and not phase.agents else ()
         asks |= set(default)
         subtasks = {step.value for step in phase.steps if step.kind == "task"}
         read = (*phase.depends_on, *phase.reads_phases)

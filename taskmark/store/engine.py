@@ -132,9 +132,9 @@ def writing(engine: Engine) -> Iterator[Connection]:
             yield connection
 
 
-def inserting(connection: Connection, target: Table) -> Any:
+def inserting(dialect_name: str, target: Table) -> Any:
     """Returns an insertion into the table that may say what to do with rows that are there already."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    dialect = postgresql if dialect_name == "postgresql" else sqlite
     return dialect.insert(target)
 
 

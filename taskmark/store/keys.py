@@ -4,10 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, literal_column, select, tuple_
+from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    Row,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    func,
+    select,
+)
+
+from taskmark.store.tables import NO_ITEM, ItemNumber
 
 AT_ONCE = 500
 """A statement takes a limited number of values."""
@@ -15,32 +32,37 @@ AT_ONCE = 500
 Item = TypeVar("Item")
 
 
-def having(
+def rows_with(
     connection: Connection, target: Table, key: Sequence[str], keys: Iterable[tuple[Any, ...]]
-) -> Iterator[ColumnElement[bool]]:
-    """Yields conditions that together hold for the rows with these keys; `key` are names of fields."""
+) -> Iterator[Row[Any]]:
+    """Yields the rows that have one of these keys; `key` are names of fields."""
+    query = rows_by_keys(connection.dialect.name, target, tuple(key))
     for some in batches(keys, AT_ONCE):
-        if connection.dialect.name == "sqlite":
-            yield _listed(connection, target, key, some)
-        else:
-            yield tuple_(*(target.c[field] for field in key)).in_(some)
+        wanted = [[NO_ITEM if part is None else part for part in one] for one in some]
+        yield from connection.execute(query, {"wanted": json.dumps(wanted)})
 
 
-def _listed(
-    connection: Connection, target: Table, key: Sequence[str], keys: Sequence[tuple[Any, ...]]
-) -> ColumnElement[bool]:
-    """For a list of tuples SQLite would read the whole table; for a join with one it asks the index."""
-    written = [target.c[field].type.bind_processor(connection.dialect) for field in key]
-    values = [
-        [write(value) if write else value for write, value in zip(written, one, strict=True)] for one in keys
-    ]
-    listed = func.json_each(json.dumps(values)).table_valued("value", name="listed")
-    found = target.alias("found")
-    same = (
-        found.c[field] == func.json_extract(listed.c.value, f"$[{place}]") for place, field in enumerate(key)
-    )
-    rows: Select[Any] = select(literal_column("found.rowid")).select_from(listed.join(found, and_(*same)))
-    return literal_column(f"{target.name}.rowid").in_(rows)
+@cache
+def rows_by_keys(dialect_name: str, target: Table, key: tuple[str, ...]) -> Select[Any]:
+    """Returns the statement that reads the rows whose keys are in the parameter `wanted`, lists in JSON.
+
+    Each row is looked up by its key: SQLite would read the whole table for `(a, b) IN (…)`. And the
+    statement is made once, whatever the number of keys: making one takes longer than running it.
+    """
+    columns, wanted = [target.c[field] for field in key], bindparam("wanted", type_=Text())
+    parts: list[ColumnElement[Any]]
+    if dialect_name == "postgresql":
+        rows = func.json_array_elements(cast(wanted, JSON)).table_valued("value", name="wanted")
+        parts = [_as_in(column, rows.c.value.op("->>")(place)) for place, column in enumerate(columns)]
+    else:
+        rows = func.json_each(wanted).table_valued("value", name="wanted")
+        parts = [func.json_extract(rows.c.value, f"$[{place}]") for place in range(len(key))]
+    return select(target).where(*(column == part for column, part in zip(columns, parts, strict=True)))
+
+
+def _as_in(column: Column[Any], part: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Returns a text as the column has it."""
+    return cast(part, Integer) if isinstance(column.type, Integer | ItemNumber) else part
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -56,9 +56,13 @@ def key_of(record: Record) -> tuple[Any, ...]:
 
 def columns_of(record: Record) -> dict[str, Any]:
     """Returns the fields that are present: moments as UTC datetimes, everything else as JSON values."""
-    plain = record.model_dump(mode="json", exclude={"type"})
-    moments = {field: moment for field in plain if isinstance(moment := getattr(record, field), datetime)}
-    return {field: _column(value) for field, value in {**plain, **moments}.items() if value is not None}
+    found = {}
+    for field, value in record.model_dump(mode="json", exclude={"type"}).items():
+        if isinstance(value, str):
+            found[field] = _column(getattr(record, field))
+        elif value is not None:
+            found[field] = value
+    return found
 
 
 def _column(value: Any) -> Any:

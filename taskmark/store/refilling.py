@@ -10,7 +10,7 @@ from taskmark.store import searching, summing
 from taskmark.store.merging import KEYS, MergedRow
 from taskmark.store.summing import Change
 from taskmark.store.tables import Attempts, Executions, Metrics, Phases, Texts, table
-from taskmark.store.writing import TABLES, stored_rows, write_rows
+from taskmark.store.writing import TABLES, merged_rows, write_rows
 
 _AT_ONCE = 50
 """Executions whose rows are read and written together."""
@@ -47,7 +47,8 @@ def _executions(connection: Connection) -> Iterator[list[str]]:
 def _rewritten(connection: Connection, kind: str, executions: Sequence[str]) -> list[Change]:
     """Writes the rows of a type again, and returns them as new ones."""
     target = table(TABLES[kind])
-    rows = stored_rows(connection, target, KEYS[kind], target.c.execution_id.in_(executions))
+    query = select(target).where(target.c.execution_id.in_(executions))
+    rows = merged_rows(target, KEYS[kind], connection.execute(query))
     if kind == "execution":
         for execution, used in summing.used(connection, [str(key[0]) for key in rows]).items():
             row = rows[execution,]

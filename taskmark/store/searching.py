@@ -51,7 +51,7 @@ def add(connection: Connection, attempts: Iterable[Change]) -> None:
         if words and (change.before is None or words != _words(change.before)):
             rows.append({"span_id": change.after["span_id"], "words": words})
     if rows:
-        insert = inserting(connection, table(Texts))
+        insert = inserting(connection.dialect.name, table(Texts))
         again = {"words": insert.excluded["words"]}
         connection.execute(insert.on_conflict_do_update(index_elements=["span_id"], set_=again), rows)
 

@@ -12,12 +12,13 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from taskmark.store.engine import inserting
-from taskmark.store.keys import AT_ONCE, batches, having
+from taskmark.store.keys import AT_ONCE, batches
 from taskmark.store.tables import Attempts, Metrics, table
 
 GROWTH = 1.05
@@ -101,7 +102,7 @@ def add(connection: Connection, executions: Iterable[Change], attempts: Iterable
     rows = [(key, sums[key]) for key in sorted(sums) if any(sums[key])]
     if rows:
         named = [dict(zip((*_KEY, *_SUMS), (*key, *values), strict=True)) for key, values in rows]
-        connection.execute(_adding(connection), named)
+        connection.execute(_adding(connection.dialect.name), named)
         _drop_empty(connection, [key for key, values in rows if values[0] < 0])
 
 
@@ -140,14 +141,22 @@ def duration_in(bucket: int) -> float:
     return 2 * GROWTH**bucket / (GROWTH + 1)
 
 
-def _adding(connection: Connection) -> Any:
+@cache
+def _adding(dialect_name: str) -> Any:
     metrics = table(Metrics)
-    insert = inserting(connection, metrics)
+    insert = inserting(dialect_name, metrics)
     sums = {name: metrics.c[name] + insert.excluded[name] for name in _SUMS}
     return insert.on_conflict_do_update(index_elements=list(_KEY), set_=sums)
 
 
 def _drop_empty(connection: Connection, keys: Sequence[_Key]) -> None:
+    named = [{f"wanted_{name}": part for name, part in zip(_KEY, key, strict=True)} for key in keys]
+    if named:
+        connection.execute(_dropping(), named)
+
+
+@cache
+def _dropping() -> Any:
     metrics = table(Metrics)
-    for some in having(connection, metrics, _KEY, keys):
-        connection.execute(metrics.delete().where(some, metrics.c["count"] == 0))
+    same = (metrics.c[name] == bindparam(f"wanted_{name}") for name in _KEY)
+    return metrics.delete().where(*same, metrics.c["count"] == 0)

@@ -7,15 +7,16 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, func, select, text
+from sqlalchemy import Connection, Engine, Row, Table, func, select, text
 
 from taskmark.records import EventRecord, Record
 from taskmark.store import searching, summing
 from taskmark.store.deriving import derived
 from taskmark.store.engine import inserting, is_about_data, reason, writing
-from taskmark.store.keys import AT_ONCE, batches, having
+from taskmark.store.keys import AT_ONCE, batches, rows_with
 from taskmark.store.merging import (
     KEYS,
     MergedRow,
@@ -128,13 +129,12 @@ def _merge_rows(
     """Merges records into their rows and returns what changed; `using` are executions whose attempts used
     something, which nobody may have told of."""
     target = table(TABLES[kind])
-    keys = {key_of(record) for record in records} | {(execution,) for execution in using}
-    stored: dict[tuple[Any, ...], MergedRow] = {}
-    for condition in having(connection, target, KEYS[kind], keys):
-        stored |= stored_rows(connection, target, KEYS[kind], condition)
+    told = [(key_of(record), record) for record in records]
+    keys = {key for key, _ in told} | {(execution,) for execution in using}
+    stored = merged_rows(target, KEYS[kind], rows_with(connection, target, KEYS[kind], keys))
     rows = dict(stored)
-    for record in records:
-        rows[key_of(record)] = merge(rows.get(key_of(record)), record)
+    for key, record in told:
+        rows[key] = merge(rows.get(key), record)
     if kind == "execution":
         summed = [str(key[0]) for key in rows if key not in stored or key[0] in using]
         for execution, used in summing.used(connection, summed).items():
@@ -163,12 +163,12 @@ def write_rows(
     return [Change(before, after) for before, after in zip(befores, values, strict=True)]
 
 
-def stored_rows(
-    connection: Connection, target: Table, key: Sequence[str], condition: ColumnElement[bool]
+def merged_rows(
+    target: Table, key: Sequence[str], rows: Iterable[Row[Any]]
 ) -> dict[tuple[Any, ...], MergedRow]:
-    """Returns the rows that meet the condition, by their keys."""
+    """Returns rows of a table as what was merged into them, by their keys."""
     found = {}
-    for row in connection.execute(select(target).where(condition)):
+    for row in rows:
         values = fields(target, row)
         stamps = unpack_stamps(values.pop("stamps"))
         found[tuple(values.get(field) for field in key)] = MergedRow(values, stamps)
@@ -177,7 +177,12 @@ def stored_rows(
 
 def upsert(connection: Connection, target: Table, key: Sequence[str]) -> Any:
     """Returns the statement that adds rows, or replaces those with the same key, on either database."""
-    insert = inserting(connection, target)
+    return _upsert(connection.dialect.name, target, tuple(key))
+
+
+@cache
+def _upsert(dialect_name: str, target: Table, key: tuple[str, ...]) -> Any:
+    insert = inserting(dialect_name, target)
     others = {field: insert.excluded[field] for field in target.columns.keys() if field not in key}  # noqa: SIM118 - a collection of columns iterates over these, not their names
     return insert.on_conflict_do_update(index_elements=list(key), set_=others)
 
@@ -187,12 +192,8 @@ def _add_events(connection: Connection, events: Sequence[EventRecord]) -> None:
     target = table(Events)
     key = KEYS["event"]
     told = {key_of(event): event for event in reversed(events)}
-    named = select(*(target.c[field] for field in key))
-    known = {
-        tuple(row)
-        for some in having(connection, target, key, told)
-        for row in connection.execute(named.where(some))
-    }
+    rows_known = (fields(target, row) for row in rows_with(connection, target, key, told))
+    known = {tuple(row.get(field) for field in key) for row in rows_known}
     new = [event for event in dict.fromkeys(map(key_of, events)) if event not in known]
     last = _last_numbers(connection, target, dict.fromkeys(str(name[0]) for name in new))
     rows = []

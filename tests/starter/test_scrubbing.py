@@ -55,7 +55,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.semantics("Q9")
+@pytest.mark.semantics("Q10")
 def test_a_run_leaves_nothing_personal_in_store_spool_and_log(project: Path) -> None:
     """The result is what the workflow made; the history, also when it is read again, is scrubbed."""
     given = f"{ADDRESS} {TOKEN} {BADGE}"

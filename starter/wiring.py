@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
     from taskmark.ports import Artifacts, Recorder
     from taskmark.privacy.scrubbing import Scrubber
+    from taskmark.records import Record
     from taskmark.registry import Registry
     from taskmark.store.reading import History
     from taskmark.store.spool import SpoolRecorder
+    from taskmark.store.writing import Rejected
     from taskmark.task.catalog import Catalog
     from taskmark.task.definitions import Definitions
 
@@ -110,6 +112,18 @@ class Wiring:
 
         folder = self.settings.state_dir / "spool"
         return SpoolRecorder(folder, partial(open_store, self.settings.database_url))
+
+    def writer(self) -> Callable[[Sequence[Record]], list[Rejected]]:
+        """Returns what writes many records at once, scrubbed, and returns those that the store refuses.
+
+        It raises `Unreachable`.
+        """
+        from taskmark.privacy.recording import scrubbed
+        from taskmark.store.schema import open_store
+        from taskmark.store.writing import apply_each
+
+        engine, scrubber = open_store(self.settings.database_url), self.scrubber
+        return lambda records: apply_each(engine, [scrubbed(record, scrubber) for record in records])
 
     @cached_property
     def history(self) -> History:

@@ -88,7 +88,7 @@ _COMMANDS = (
     (OPERATE, "dev", services.dev, ("dev",)),
     (OPERATE, "worker", services.worker, ("worker --workers 4",)),
     (OPERATE, "doctor", upkeep.doctor, ("doctor",)),
-    (OPERATE, "backfill", backfilling.backfill, ("backfill", "backfill --dry-run")),
+    (OPERATE, "backfill", backfilling.backfill, ("backfill", "backfill --from results/ --dry-run")),
 )
 for _group, _name, _function, _lines in _COMMANDS:
     _epilog = example(*(f"taskmark {line}" for line in _lines))

@@ -148,11 +148,13 @@ class Wiring:
         from activities.steps import StepActivities
         from activities.tasks import TaskActivities
         from taskmark.agents.asking import Asking
+        from taskmark.store.artifacts import LateArtifacts
 
         settings = self.settings
         agents = Asking(self.registry.provider, settings.default_model)
-        steps = StepActivities(self.registry, agents.ask, self.artifacts, self.recorder, root=settings.root)
-        tasks = TaskActivities(self.compiler().compile, self.artifacts, self.recorder)
+        artifacts = LateArtifacts(lambda: self.artifacts)
+        steps = StepActivities(self.registry, agents.ask, artifacts, self.recorder, root=settings.root)
+        tasks = TaskActivities(self.compiler().compile, artifacts, self.recorder)
         return [*steps.all(), *tasks.all()]
 
     def worker(self, client: Client) -> Worker:

@@ -30,7 +30,7 @@ def backfill(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read everything, write nothing.")] = False,
 ) -> Exit:
-    """Make the history store say what Temporal or files of results say."""
+    """Make the store say what Temporal or files say."""
     if folder is None:
         return run_async(_backfill(executions or [], dry_run=dry_run))
     if executions:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from taskmark.errors import Unreachable
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+    from taskmark.ports import Artifacts
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -105,6 +108,22 @@ class DatabaseArtifacts:
         with reading(self._engine) as connection:
             query = select(artifacts.c.content).where(artifacts.c.sha256 == sha256)
             return checked(sha256, connection.execute(query).scalar())
+
+
+class LateArtifacts:
+    """`taskmark.ports.Artifacts` that are made when they are first needed: a worker starts without its store,
+    and most steps never have an output that goes there."""
+
+    def __init__(self, make: Callable[[], Artifacts]) -> None:
+        self._make = make
+
+    def save(self, content: bytes) -> str:
+        """Keeps the content and returns its SHA-256. Raises `Unreachable`."""
+        return self._make().save(content)
+
+    def load(self, sha256: str) -> bytes:
+        """Returns the content. Raises `KeyError` if it is not there or damaged, and `Unreachable`."""
+        return self._make().load(sha256)
 
 
 def digest(content: bytes) -> str:

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from acceptance_content import assert_equal, content
+from acceptance_kinds import PART, TASKS
 from acceptance_place import PATIENCE, Place, bound, eventually
 from acceptance_tasks import MANY, WAITING, assert_complete
-from sqlalchemy import Engine
+from postgresql_cluster import Cluster, require_postgresql
+from sqlalchemy import Connection, Engine, event
 
 from starter.backfill import Backfilled, backfill
 from starter.connection import connected
@@ -26,6 +29,7 @@ from taskmark.records import EventRecord, Record
 from taskmark.store.merging import key_of
 from taskmark.store.reading import History, StoredEvent
 from taskmark.store.schema import open_store
+from taskmark.store.spool import SpoolRecorder
 from taskmark.store.writing import apply
 
 # --- slow, locked, missing ------------------------------------------------------------------------------
@@ -80,6 +84,67 @@ async def test_a_store_that_is_not_there_delays_no_step(make_place: Callable[...
         assert seconds < bound(10)
         in_the_way.rmdir()
         await catches_up(client, execution)
+
+
+def slow(engine: Engine) -> Callable[[], None]:
+    """Makes each transaction take a second longer; returns what mends it."""
+
+    def wait(_connection: Connection) -> None:
+        time.sleep(1)
+
+    event.listen(engine, "begin", wait)
+    return lambda: event.remove(engine, "begin", wait)
+
+
+def full(engine: Engine) -> Callable[[], None]:
+    """Lets the file grow no further, as on a full disk; returns what mends it."""
+    pages = [1]
+
+    def limit(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages[-1]}")
+
+    event.listen(engine, "checkout", limit)
+    return lambda: pages.append(2**30)
+
+
+@pytest.mark.semantics("Q7")
+@pytest.mark.parametrize("trouble", [slow, full])
+async def test_a_store_in_trouble_delays_no_step_and_catches_up(
+    make_place: Callable[..., Place], trouble: Callable[[Engine], Callable[[], None]]
+) -> None:
+    """It is slow, or its disk is full, for as long as the task runs; then all of it is there."""
+    place = make_place()
+    engine = open_store(place.settings.database_url)
+    mend = trouble(engine)
+    spool = SpoolRecorder(place.settings.state_dir / "spool", lambda: engine)
+    async with engine_with(place, spool) as client:
+        execution, seconds = await run_and_measure(client)
+        assert seconds < bound(10)
+        told = client.wiring.history.events(execution)
+        assert not any(one.kind == "execution_completed" for one in told)
+        mend()
+        await catches_up(client, execution)
+        assert (spool.dropped, spool.rejected) == (0, 0)
+        assert spool.close(PATIENCE)
+
+
+@pytest.mark.semantics("Q7")
+async def test_a_database_that_is_down_delays_no_step_and_catches_up(
+    make_place: Callable[..., Place],
+) -> None:
+    """It is down already when the worker starts."""
+    require_postgresql()
+    cluster = Cluster(fsync=True)
+    try:
+        place = make_place(database_url=cluster.url("public"))
+        cluster.stop()
+        async with TaskClient.open(place.settings, worker=True) as client:
+            execution, seconds = await run_and_measure(client)
+            assert seconds < bound(10)
+            await asyncio.to_thread(cluster.start)
+            await catches_up(client, execution)
+    finally:
+        cluster.remove()
 
 
 @pytest.mark.semantics("Q6")
@@ -140,114 +205,6 @@ class Several:
         return True
 
 
-PART = "# Part\n\n## Phase: Only\n### Steps\n- tool: effect\n  id: part\n  with: {value: 7}\n"
-
-TASKS = {
-    "completed": (MANY, "completed"),
-    "failed": (
-        """\
-# Failed
-
-## Phase: First
-### Steps
-- tool: flaky
-  with: {failures: 9, category: logic}
-- tool: effect - Not reached
-## Phase: Second
-dependsOn: [First]
-### Steps
-- validation: 1 < 2 - One is not less than two
-""",
-        "failed",
-    ),
-    "retried": (
-        """\
-# Retried
-
-## Phase: Only
-retry: {maxAttempts: 2, backoffMs: 10}
-### Steps
-- validation: 1 < 2 - One is not less than two
-- tool: flaky - Fails twice in the first round, and once in the second
-  retry: {maxAttempts: 2, backoffMs: 10}
-  with: {failures: 3}
-""",
-        "completed",
-    ),
-    "each": (
-        """\
-# Each
-
-## Phase: Phases
-forEach: [1, 2]
-### Steps
-- tool: effect
-  id: one
-  with: {value: "{{ item }}"}
-## Phase: Steps
-if: 1 < 2
-### Steps
-- tool: flaky - Some items fail
-  id: some
-  forEach: [0, 9, 0]
-  critical: false
-  with: {failures: "{{ item }}", category: logic}
-- tool: effect - Skipped
-  if: 1 > 2
-""",
-        "completed_with_errors",
-    ),
-    "parent": (
-        "# Parent\n\n## Phase: Only\n### Steps\n- task: part - A task of its own\n  id: sub\n",
-        "completed",
-    ),
-    "traced": (
-        """# Traced
-
-## Phase: First
-### Steps
-- tool: effect
-  id: a
-  with: {value: 3}
-- tool: shell - Work
-  id: work
-  with: {command: [echo, "{{ steps.a.output }}"]}
-- tool: write-file - Keep it
-  id: keep
-  with: {path: kept.txt, content: "{{ steps.work.output.stdout }}"}
-- tool: read-file - Look at it
-  id: look
-  with: {path: kept.txt}
-### Outputs
-- n: steps.a.output
-
-## Phase: Second
-dependsOn: [First]
-### Steps
-- tool: flaky - Fails once
-  id: b
-  retry: {maxAttempts: 2, backoffMs: 10}
-  if: phases.first.outputs.n == 3
-  with: {failures: 1}
-- aggregate: count - What was said
-  id: all
-- validation: steps.look.output.content != '' and steps.b.output - There is something
-  id: check
-""",
-        "completed",
-    ),
-    "decided": (
-        "# Decided\n\n## Phase: Ask\n### Steps\n- approval: go - Shall we go?\n- wait: 10ms - A moment\n",
-        "completed",
-    ),
-    "cancelled": (
-        "# Cancelled\n\n## Phase: Only\n### Steps\n- tool: effect\n  id: fast\n"
-        "- tool: effect\n  id: slow\n  with: {seconds: 60}\n- tool: effect\n",
-        "cancelled",
-    ),
-}
-
-
 @asynccontextmanager
 async def engine_with(place: Place, recorder: Any) -> AsyncIterator[TaskClient]:
     """The engine, which records into what it is given."""
@@ -274,33 +231,6 @@ async def run_all(place: Place, client: TaskClient) -> list[str]:
     return [*(f"exec-{name}" for name in TASKS), "exec-parent/only/sub"]
 
 
-def _rows(records: Iterable[Any]) -> list[dict[str, Any]]:
-    """Returns what rows say, without what differs between telling it live and later: who told it, the
-    fractions of a second in which worker and server saw the same, and the stack of an error."""
-    skipped = {"provenance", "as_of", "seq", "stack"}
-    moments = ("started_at", "finished_at", "at", "duration_ms")
-    rows = [record.model_dump(mode="json", exclude=skipped) for record in records]
-    for row in rows:
-        row |= {name: row[name] is not None for name in moments if name in row}
-        if row.get("error"):
-            row["error"] = {**row["error"], "stack": None}
-    return sorted(rows, key=repr)
-
-
-def content(history: History, execution: str) -> dict[str, Any]:
-    """Returns all that a store tells of an execution."""
-    record = history.execution(execution)
-    found: dict[str, Any] = {
-        "execution": _rows([record]),
-        "phases": _rows(history.phases(execution)),
-        "attempts": _rows(history.attempts(execution)),
-        "events": _rows(history.events(execution)),
-    }
-    if record.definition_sha256:
-        found["definition"] = _rows([history.definition(record.definition_sha256)])
-    return found
-
-
 @pytest.mark.semantics("Q7")
 async def test_a_store_that_lost_records_is_made_equal_by_backfill(make_place: Callable[..., Place]) -> None:
     """Every second, third or fifth record was dropped, or all of them; then it says what a whole one says."""
@@ -314,7 +244,11 @@ async def test_a_store_that_lost_records_is_made_equal_by_backfill(make_place: C
             done = await backfill(client.client, store)
             assert (done.executions, done.problems) == (len(executions), [])
             for execution in executions:
-                _assert_equal(content(store.history, execution), content(whole.history, execution), n)
+                assert_equal(
+                    content(store.history, execution),
+                    content(whole.history, execution),
+                    f"dropping every {n}.",
+                )
                 _assert_same_times(store.history.events(execution), whole.history.events(execution))
                 seqs = [event.seq for event in store.history.events(execution)]
                 assert seqs == list(range(1, len(seqs) + 1))
@@ -354,13 +288,6 @@ def _assert_traced(history: History) -> None:
     assert told == [(1, True)]
     [done] = [one for one in history.events(name) if one.kind == "step_completed" and one.step == "a"]
     assert done.payload == {"success": True, "output": "3"}
-
-
-def _assert_equal(found: dict[str, Any], wanted: dict[str, Any], drop: int) -> None:
-    for part, rows in wanted.items():
-        missing = [row for row in rows if row not in found[part]]
-        extra = [row for row in found[part] if row not in rows]
-        assert (missing, extra) == ([], []), f"dropping every {drop}., {part}:\n{missing}\n{extra}"
 
 
 def _assert_same_times(found: Iterable[StoredEvent], wanted: Iterable[StoredEvent]) -> None:
@@ -404,7 +331,7 @@ async def test_backfill_tells_of_executions_that_have_no_end_of_their_own(
         before = {name: content(store.history, name) for name in told}
         assert isinstance(await backfill(client.client, store, only=told), Backfilled)
         for name in told:
-            _assert_equal(content(store.history, name), before[name], 1)
+            assert_equal(content(store.history, name), before[name], name)
         await client.abort("exec-running")
         await client.wait("exec-running", timeout=PATIENCE)
     assert isinstance(store.history.events("exec-running")[0], EventRecord)

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from temporalio.client import Client, WorkflowHandle
 
     from starter.embedded.server import EmbeddedServer
+    from taskmark.store.filtering import ExecutionFilter
+    from taskmark.store.reading import StoredExecution
 
 QUERY_TIMEOUT = timedelta(seconds=5)
 LONGEST_OWN_ID = 200
@@ -281,9 +283,14 @@ class TaskClient:
             )
         return found
 
-    async def history(self, limit: int = 50) -> tuple[ExecutionRecord, ...]:
-        """Returns past and present executions from the history store, newest first."""
-        return await asyncio.to_thread(self.wiring.history.executions, limit=limit)
+    async def history(
+        self, limit: int = 50, wanted: ExecutionFilter | None = None, after: str | None = None
+    ) -> tuple[StoredExecution, ...]:
+        """Returns past and present executions from the history store, newest first; see
+        `History.executions`."""
+        from taskmark.store.filtering import EVERY
+
+        return await asyncio.to_thread(self.wiring.history.executions, wanted or EVERY, limit, after)
 
     # --- control ----------------------------------------------------------------------------------
 

@@ -37,9 +37,9 @@ soak: ## Runs the tests in their full sizes; hours.
 	$(SET_UP) dev
 	@$(BIN)/python -m pytest -m soak --timeout=0 -o faulthandler_timeout=0
 
-bench: ## Measures what benchmarks/README.md describes; minutes.
+bench: ## Measures what benchmarks/README.md describes; an hour, most of it for a million rows.
 	$(SET_UP) dev
-	@for part in lint small layers engine; do \
+	@for part in lint small layers engine store; do \
 		$(BIN)/python benchmarks/$$part.py --save .taskmark-bench/$$part.json || exit 1; echo; done
 	@echo "The same as JSON is in .taskmark-bench."
 

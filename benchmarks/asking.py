@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from random import Random
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, event, func, select, text
+from sqlalchemy import Engine, event, select
 
 from benchmarks import past
 from taskmark.contracts import ExecutionStatus
 from taskmark.store.engine import reading
+from taskmark.store.filtering import ExecutionFilter
+from taskmark.store.measuring import ALWAYS, Dimension, Window
 from taskmark.store.reading import History
-from taskmark.store.summing import duration_in
-from taskmark.store.tables import Attempts, Metrics, table
+from taskmark.store.tables import Attempts, table
 
 PAGE = 50
+FAILED = (ExecutionStatus.FAILED,)
 
 
 @dataclass(frozen=True)
@@ -40,165 +42,117 @@ class Question:
 # --- lists ----------------------------------------------------------------------------------------
 
 
+def listed(engine: Engine, after: str | None = None, **wanted: Any) -> int:
+    return len(History(engine).executions(ExecutionFilter(**wanted), limit=PAGE, after=after))
+
+
 def latest(engine: Engine, _chance: Random, _count: int) -> int:
-    return len(History(engine).executions(limit=PAGE))
+    return listed(engine)
 
 
 def by_status(engine: Engine, _chance: Random, _count: int) -> int:
-    return len(History(engine).executions(status=ExecutionStatus.FAILED, limit=PAGE))
+    return listed(engine, status=FAILED)
 
 
 def by_task(engine: Engine, chance: Random, _count: int) -> int:
-    return len(History(engine).executions(task=f"task-{chance.randrange(past.TASKS)}", limit=PAGE))
+    return listed(engine, task=f"task-{chance.randrange(past.TASKS)}")
+
+
+def by_task_and_status(engine: Engine, chance: Random, _count: int) -> int:
+    return listed(engine, task=f"task-{chance.randrange(past.TASKS)}", status=FAILED)
 
 
 def page(engine: Engine, chance: Random, count: int) -> int:
-    before = past.id_of(chance.randrange(min(count // 2, count - 1), count))
-    return len(History(engine).executions(before=before, limit=PAGE))
+    return listed(engine, past.cursor_of(chance.randrange(count // 2, count), count))
 
 
 def deep_page(engine: Engine, chance: Random, count: int) -> int:
-    before = past.id_of(chance.randrange(max(1, count // 10)))
-    return len(History(engine).executions(before=before, limit=PAGE))
+    return listed(engine, past.cursor_of(chance.randrange(max(1, count // 10)), count))
 
 
 def page_of_failed(engine: Engine, chance: Random, count: int) -> int:
-    before = past.id_of(chance.randrange(count // 2, count))
-    return len(History(engine).executions(status=ExecutionStatus.FAILED, before=before, limit=PAGE))
+    return listed(engine, past.cursor_of(chance.randrange(count // 2, count), count), status=FAILED)
 
 
 # --- one execution --------------------------------------------------------------------------------
 
 
 def by_trace(engine: Engine, chance: Random, count: int) -> int:
-    attempts = table(Attempts)
-    query = select(attempts).where(attempts.c.trace_id == past.trace_of(chance.randrange(count)))
+    """The executions of a trace, and all its attempts: these by SQL, as an observer of spans asks."""
+    trace, attempts = past.trace_of(chance.randrange(count)), table(Attempts)
+    query = select(attempts).where(attempts.c.trace_id == trace).order_by(attempts.c.started_at)
     with reading(engine) as connection:
-        return len(connection.execute(query.order_by(attempts.c.started_at)).all())
+        return listed(engine, trace=trace) + len(connection.execute(query).all())
 
 
 def one_execution(engine: Engine, chance: Random, count: int) -> int:
     name, history = past.id_of(chance.randrange(count)), History(engine)
-    return len(
-        (history.execution(name), *history.phases(name), *history.attempts(name), *history.events(name))
-    )
+    rows = history.phases(name), history.attempts(name), history.events(name)
+    return len((history.execution(name), *(row for some in rows for row in some)))
 
 
 # --- metrics --------------------------------------------------------------------------------------
 
 
-def metrics(dimension: str) -> Callable[[Engine, Random, int], int]:
-    """Returns the question for counts, sums and quantiles of everything, by the values of a dimension."""
+def metrics(dimension: Dimension, window: Window = ALWAYS) -> Callable[[Engine, Random, int], int]:
+    """Returns the question for counts, sums, quantiles and the trend by day, by the values of a dimension."""
 
     def ask(engine: Engine, _chance: Random, _count: int) -> int:
-        with reading(engine) as connection:
-            return len(_summed(_rows(connection, dimension)))
+        return len(History(engine).metrics(dimension, window))
 
     return ask
 
 
-def metrics_of_month(engine: Engine, _chance: Random, _count: int) -> int:
-    with reading(engine) as connection:
-        return len(_summed(_rows(connection, "tool", since="2026-03-01")))
-
-
-def _rows(connection: Connection, dimension: str, since: str = "") -> list[Row[Any]]:
-    found = table(Metrics)
-    sums = (func.sum(found.c[name]) for name in ("count", "retries", "duration_ms", "cost_billionths"))
-    key = (found.c.name, found.c.status, found.c.bucket)
-    query = select(*key, *sums).where(found.c.dimension == dimension).group_by(*key)
-    if since:
-        query = query.where(found.c.day >= since)
-    return list(connection.execute(query).all())
-
-
-def _summed(rows: list[Row[Any]]) -> dict[str, dict[str, float]]:
-    """Returns by name: how many, how many of them failed, and the median and 95 % of durations."""
-    buckets: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    failed: dict[str, int] = defaultdict(int)
-    for name, status, bucket, count, *_ in rows:
-        buckets[name][bucket] += int(count)  # PostgreSQL's sums are decimals
-        failed[name] += int(count) if status == "failed" else 0
-    return {
-        name: {
-            "count": sum(found.values()),
-            "failed": failed[name],
-            "p50": _quantile(found, 0.5),
-            "p95": _quantile(found, 0.95),
-        }
-        for name, found in buckets.items()
-    }
-
-
-def _quantile(buckets: dict[int, int], share: float) -> float:
-    wanted, seen = share * sum(buckets.values()), 0
-    for bucket in sorted(buckets):
-        seen += buckets[bucket]
-        if seen >= wanted:
-            return duration_in(bucket)
-    raise ValueError("there are no durations")
+def metrics_of_one(engine: Engine, chance: Random, _count: int) -> int:
+    return len(History(engine).metrics(Dimension.TASK, name=f"task-{chance.randrange(past.TASKS)}"))
 
 
 # --- words ----------------------------------------------------------------------------------------
 
-SEARCHES = {
-    "sqlite": """SELECT a.execution_id, a.step FROM texts_index i JOIN texts t ON t.id = i.rowid
-        JOIN attempts a ON a.span_id = t.span_id WHERE texts_index MATCH :words
-        ORDER BY i.rowid DESC LIMIT 20""",
-    "postgresql": """SELECT a.execution_id, a.step FROM (SELECT id, span_id FROM texts
-        WHERE to_tsvector('simple', words) @@ plainto_tsquery('simple', :words)
-        ORDER BY id DESC LIMIT 20) t JOIN attempts a USING (span_id) ORDER BY t.id DESC""",
-}
-
 
 def rare_word(engine: Engine, chance: Random, _count: int) -> int:
-    return _search(engine, f"n{chance.randrange(100_000)}")
+    return listed(engine, search=f"n{chance.randrange(100_000)}")
 
 
-def two_words(engine: Engine, chance: Random, _count: int) -> int:
-    return _search(engine, " ".join(chance.sample(past.WORDS, 2)))
+def usual_words(engine: Engine, chance: Random, _count: int) -> int:
+    return listed(engine, search=" ".join(chance.sample(past.WORDS, 2)))
 
 
-def _search(engine: Engine, words: str) -> int:
-    with reading(engine) as connection:
-        return len(connection.execute(text(SEARCHES[engine.dialect.name]), {"words": words}).all())
+def word_that_is_nowhere(engine: Engine, chance: Random, _count: int) -> int:
+    return listed(engine, search=f"absent{chance.randrange(10)}")
 
 
+PRIMARY_KEY = "primary key"
+"""Of a table of SQLite that is kept in the order of its key."""
 WHOLE_METRICS = "all of metrics"
 """They are sums already: a dimension that is a large part of them is read soonest with all the others."""
-METRICS = ("pk_metrics", "sqlite_autoindex_metrics_1", WHOLE_METRICS)
+METRICS = ("pk_metrics", PRIMARY_KEY, WHOLE_METRICS)
+
+LISTED = "ix_executions_%sstarted_at_execution_id"
+WORDS = ("texts_index", "ix_texts_words")
+MONTH = Window(since=past.FIRST.date() + timedelta(days=60))
 
 QUESTIONS = (
-    Question("list: latest 50", 100, ("ix_executions_started_at_execution_id",), latest),
-    Question("list: by status", 100, ("ix_executions_status_started_at_execution_id",), by_status),
-    Question("list: by task", 100, ("ix_executions_task_id_started_at_execution_id",), by_task),
-    Question("list: page by cursor", 100, ("ix_executions_started_at_execution_id",), page),
-    Question("list: page 90 % down", 100, ("ix_executions_started_at_execution_id",), deep_page),
-    Question(
-        "list: page by cursor and status",
-        100,
-        ("ix_executions_status_started_at_execution_id",),
-        page_of_failed,
-    ),
+    Question("list: latest 50", 100, (LISTED % "",), latest),
+    Question("list: by status", 100, (LISTED % "status_",), by_status),
+    Question("list: by task", 100, (LISTED % "task_id_",), by_task),
+    Question("list: by task and status", 100, (LISTED % "task_id_", LISTED % "status_"), by_task_and_status),
+    Question("list: page by cursor", 100, (LISTED % "",), page),
+    Question("list: page 90 % down", 100, (LISTED % "",), deep_page),
+    Question("list: page by cursor, of a status", 100, (LISTED % "status_",), page_of_failed),
     Question("by trace", 50, ("ix_attempts_trace_id_started_at",), by_trace),
     Question(
-        "one execution with all its rows",
-        50,
-        ("pk_executions", "pk_attempts", "sqlite_autoindex_executions_1", "sqlite_autoindex_attempts_1"),
-        one_execution,
+        "one execution with all its rows", 50, ("pk_attempts", "sqlite_autoindex_attempts_1"), one_execution
     ),
-    *(
-        Question(f"metrics: {what}", 200, METRICS, metrics(dimension))
-        for what, dimension in (
-            ("overall", "execution"),
-            ("per task", "task"),
-            ("per tool", "tool"),
-            ("per build", "build"),
-        )
-    ),
-    Question("metrics: per tool, a month", 200, METRICS, metrics_of_month),
-    Question("search: a rare word", 200, ("texts_index", "ix_texts_words"), rare_word),
-    Question("search: two usual words", 200, ("texts_index", "ix_texts_words", "pk_texts"), two_words),
+    Question("metrics: overall", 200, METRICS, metrics(Dimension.EXECUTION)),
+    Question("metrics: per task", 200, METRICS, metrics(Dimension.TASK)),
+    Question("metrics: one task", 200, METRICS, metrics_of_one),
+    Question("metrics: per tool", 200, METRICS, metrics(Dimension.TOOL)),
+    Question("metrics: per tool, a month", 200, METRICS, metrics(Dimension.TOOL, MONTH)),
+    Question("metrics: per build", 200, METRICS, metrics(Dimension.BUILD)),
+    Question("search: a rare word", 200, WORDS, rare_word),
+    Question("search: two usual words", 200, WORDS, usual_words),
+    Question("search: a word that is nowhere", 200, WORDS, word_that_is_nowhere),
 )
 
 
@@ -211,7 +165,7 @@ def found_by(engine: Engine, question: Question, count: int) -> tuple[set[str], 
         question.ask(engine, Random(1), count)
     plans = [one for statement, values in told for one in _plan(engine, statement, values)]
     used = {name for one in plans for name in _INDEX.findall(one)}
-    for sign, name in (("VIRTUAL TABLE", "texts_index"), ("Seq Scan metrics", WHOLE_METRICS)):
+    for sign, name in _OTHERWISE:
         used |= {name} if any(sign in one for one in plans) else set()
     return used, [one for one in plans if _reads_all(one)]
 
@@ -252,6 +206,14 @@ def _reads_all(line: str) -> bool:
     """Whether a line of a plan tells of a table without an index."""
     if "Seq Scan" in line:
         return "Seq Scan metrics" not in line
-    return line.startswith("SCAN ") and not any(
-        word in line for word in ("USING", "VIRTUAL TABLE", "CONSTANT")
-    )
+    return line.startswith("SCAN ") and not any(sign in line for sign in _NO_TABLE)
+
+
+_OTHERWISE = (
+    ("VIRTUAL TABLE", "texts_index"),
+    ("USING PRIMARY KEY", PRIMARY_KEY),
+    ("Seq Scan metrics", WHOLE_METRICS),
+)
+"""What tells of an index without naming it."""
+_NO_TABLE = ("USING", "VIRTUAL TABLE", "CONSTANT", "subquery")
+"""What stands in lines of SQLite's plans that tell of an index, or of rows found before."""

@@ -1,9 +1,10 @@
 """A worker process of one of the two engines, for `engine.py`: it works until its standard input ends.
 The name of a file there begins to sample the stacks, and they are written to it at the end.
 
-    python benchmarks/engine_worker.py taskmark|handwritten METRICS_PORT
+    python benchmarks/engine_worker.py taskmark|unrecorded|handwritten METRICS_PORT
 
-Settings come from `TASKMARK_*` variables. Both have the same server, the same options and the same metrics.
+Settings come from `TASKMARK_*` variables. All have the same server, the same options and the same metrics.
+`unrecorded` is Taskmark without its history store, for `recording_cost.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from benchmarks import handwritten
 from benchmarks.sampling import Sampler
 from starter import wiring
+from starter.connection import connected
 from starter.gateway import TaskClient
+from starter.working import working
+from taskmark.records import Record
 from taskmark.settings import Settings
 
 
@@ -46,9 +50,27 @@ def plain_worker(client: Client, settings: Settings) -> Worker:
     )
 
 
+class Forgetful:
+    """A recorder that keeps nothing."""
+
+    def record(self, *_records: Record) -> None:
+        """Forgets them."""
+
+
+async def unrecorded(settings: Settings) -> None:
+    """Works as Taskmark does, for nobody's records."""
+    unrecording = wiring.Wiring(settings)
+    unrecording.__dict__["recorder"] = Forgetful()
+    async with connected(settings) as (client, _), working(client, unrecording):
+        await _until_told()
+
+
 async def work(kind: str) -> None:
     """Works until standard input ends, and says when it has begun."""
     settings = Settings()
+    if kind == "unrecorded":
+        await unrecorded(settings)
+        return
     async with TaskClient.open(settings, worker=kind == "taskmark") as client:
         if kind == "taskmark":
             await _until_told()

@@ -1,4 +1,4 @@
-"""A past for the history store: records of executions that never ran, the same for the same number.
+"""A past for the history store: records of executions that never ran, the same all day for a number.
 
 They go through the real writer, so that rows, sums, numbers of events and indexes are those of a real store.
 """
@@ -17,6 +17,7 @@ from benchmarks import reporting
 from taskmark.contracts import ExecutionStatus, StepStatus, idempotency_key
 from taskmark.errors import Category, Failure
 from taskmark.records import AttemptRecord, EventKind, EventRecord, ExecutionRecord, PhaseRecord, Record
+from taskmark.store.cursors import Cursor
 from taskmark.store.writing import apply
 
 PHASES = STEPS = 3
@@ -24,7 +25,8 @@ ATTEMPTS = PHASES * STEPS
 """Of one execution."""
 TASKS, BUILDS, DAYS = 50, 20, 90
 TOOLS = ("shell", "http", "read-file", "write-file", "python", "search-files", "list-files", "read-csv")
-FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+FIRST = datetime.combine(datetime.now(UTC), datetime.min.time(), UTC) - timedelta(days=DAYS)
+"""The past ends now: a trend goes on until today."""
 _WORDS = """
     report market revenue quarter customer invoice delivery storage network backup release branch compile
     deploy measure sensor weather forecast summary decision committee portfolio balance transfer account
@@ -51,6 +53,16 @@ def id_of(number: int) -> str:
     return f"exec-{1_760_000_000_000 + number * 60_000}-task-{number % TASKS}"
 
 
+def cursor_of(number: int, of: int) -> str:
+    """Returns the place of an execution in the list, as a page before would give it."""
+    return str(Cursor(begun(number, of), id_of(number)))
+
+
+def begun(number: int, of: int) -> datetime:
+    """Returns when an execution began, of so many together."""
+    return FIRST + timedelta(seconds=DAYS * 86_400 * number / of)
+
+
 def trace_of(number: int) -> str:
     """Returns its trace."""
     return f"{Random(number).getrandbits(128):032x}"
@@ -60,7 +72,7 @@ def execution(number: int, of: int = 1) -> list[Record]:
     """Returns all records of one execution; `of` so many together, over `DAYS` days."""
     chance, name = Random(number), id_of(number)
     chance.getrandbits(128)  # the trace
-    begin = FIRST + timedelta(seconds=DAYS * 86_400 * number / of)
+    begin = begun(number, of)
     fails = chance.random() < 0.1
     steps = list(_steps(chance, name, begin, trace_of(number), fails=fails))
     end = max(one.finished_at for one in steps if one.finished_at)

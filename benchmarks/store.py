@@ -8,6 +8,7 @@ asked one after the other, by chance, of a store that nobody writes to; their pl
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import tempfile
 import time
@@ -24,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from sqlalchemy import Engine, text  # noqa: E402 - found by the path above
 
-from benchmarks import past, reporting  # noqa: E402 - the same
+from benchmarks import bringing_back, past, recording_cost, reporting  # noqa: E402 - the same
 from benchmarks.asking import QUESTIONS, Question, found_by  # noqa: E402 - the same
 from benchmarks.servers import Missing, postgresql  # noqa: E402 - the same
 from taskmark.contracts import StepStatus, idempotency_key  # noqa: E402 - the same
@@ -36,6 +37,8 @@ DATABASES = ("sqlite", "postgresql")
 PARTS = ("questions", "backfill", "engine")
 REPEATS = 200
 WARM = 5
+SECONDS = 20
+"""A question is asked no longer than that."""
 WRITE_TARGET_MS = 2.0
 
 
@@ -65,7 +68,7 @@ def measure_database(kind: str, rows: int, repeats: int) -> dict[str, Any]:
             "attempts": count * past.ATTEMPTS,
             "fill_seconds": round(seconds, 1),
             "megabytes": round(_megabytes(engine), 1),
-            "questions": [_answered(engine, one, count, repeats) for one in QUESTIONS],
+            "questions": _all_answered(engine, count, repeats),
             "writes_empty": empty,
             "writes": writes(engine, "after", repeats),
         }
@@ -80,17 +83,25 @@ def _settle(engine: Engine) -> None:
             connection.execute(text("VACUUM ANALYZE"))
 
 
+def _all_answered(engine: Engine, count: int, repeats: int) -> list[dict[str, Any]]:
+    found = []
+    for question in QUESTIONS:
+        found.append(_answered(engine, question, count, repeats))
+        reporting.say(f"{question.name}: {found[-1]['p50_ms']} / {found[-1]['p95_ms']} ms")
+    return found
+
+
 def _answered(engine: Engine, question: Question, count: int, repeats: int) -> dict[str, Any]:
     used, whole = found_by(engine, question, count)
     chance, took, rows = Random(7), [], 0
-    for number in range(WARM + repeats):
+    end = time.monotonic() + SECONDS
+    while len(took) < WARM + repeats and (len(took) < 2 * WARM or time.monotonic() < end):
         begin = time.perf_counter()
         rows = question.ask(engine, chance, count)
-        if number >= WARM:
-            took.append((time.perf_counter() - begin) * 1e3)
+        took.append((time.perf_counter() - begin) * 1e3)
     return {
         "question": question.name,
-        **percentiles(took),
+        **percentiles(took[WARM:]),
         "target_ms": question.target_ms,
         "rows": rows,
         "indexes": sorted(used),
@@ -174,7 +185,24 @@ def measure(options: Any) -> dict[str, Any]:
         found["databases"] = [
             one for kind in options.database if (one := _if_there(measure_database, kind, rows, repeats))
         ]
+    if "backfill" in options.part:
+        files, executions = (100, 5) if options.quick else (5_000, 400)
+        found["backfill"] = [
+            one for kind in options.database if (one := _if_there(measure_backfill, kind, files, executions))
+        ]
+    if "engine" in options.part:
+        rounds = 1 if options.quick else options.rounds
+        found["recording"] = asyncio.run(recording_cost.measure(rounds, quick=options.quick))
     return {"machine": begun | {"load_after": reporting.machine()["load"]}, **found}
+
+
+def measure_backfill(kind: str, files: int, executions: int) -> dict[str, Any]:
+    """Returns the rates of backfill into empty stores."""
+    with database(kind) as url:
+        found = bringing_back.from_files(url, files)
+    with database(kind) as url:
+        temporal = asyncio.run(bringing_back.from_temporal(url, executions))
+    return {"database": kind, "files": found, "temporal": temporal}
 
 
 def _if_there(act: Callable[..., dict[str, Any]], kind: str, *given: Any) -> dict[str, Any] | None:
@@ -200,6 +228,18 @@ def show(results: dict[str, Any]) -> None:
         ):
             reporting.table(f"{title}, ms per step", one[key])
 
+    for one in results.get("backfill", ()):
+        reporting.table(f"backfill into {one['database']}", one["files"])
+        reporting.table("from Temporal, 3 × 3 steps", [one["temporal"]])
+    recording = results.get("recording", ())
+    reporting.table("The engine with its recorder and without", [_recording_row(row) for row in recording])
+
+
+def _recording_row(row: dict[str, Any]) -> dict[str, Any]:
+    ratio = row["ratio"]
+    spread = f"{ratio['least']:.2f}-{ratio['most']:.2f}"
+    return {**row, "ratio": float(ratio["median"]), "range": spread}
+
 
 def _question_row(row: dict[str, Any]) -> dict[str, Any]:
     return {
@@ -213,6 +253,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000, help="attempts in the store")
     parser.add_argument("--database", nargs="+", choices=DATABASES, default=DATABASES)
     parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--rounds", type=int, default=5, help="pairs of rounds with the recorder and without")
     options = parser.parse_args()
     reporting.give(measure(options), options, show)
 

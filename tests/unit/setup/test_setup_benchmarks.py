@@ -14,9 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def results(part: str, save: Path) -> dict[str, Any]:
+def results(part: str, save: Path, *more: str) -> dict[str, Any]:
     """Returns what a benchmark saved, in its smallest size."""
-    words = [sys.executable, str(ROOT / "benchmarks" / f"{part}.py"), "--quick", "--save", str(save)]
+    words = [sys.executable, str(ROOT / "benchmarks" / f"{part}.py"), "--quick", "--save", str(save), *more]
     own = {name: value for name, value in os.environ.items() if not name.startswith("TASKMARK_")}
     done = subprocess.run(words, cwd=ROOT, env=own, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -49,3 +49,19 @@ def test_the_layers_of_a_worker_are_told_apart(tmp_path: Path) -> None:
 def test_each_single_thing_takes_some_time(tmp_path: Path) -> None:
     rows = results("small", tmp_path / "small.json")["small"]
     assert all(row["value"] > 0 for row in rows)
+
+
+def test_each_question_to_the_store_is_timed_and_found_by_an_index(tmp_path: Path) -> None:
+    """On SQLite; PostgreSQL reads tables as small as here whole, and rightly so."""
+    words = ["--part", "questions", "--database", "sqlite"]
+    [found] = results("store", tmp_path / "store.json", *words)["databases"]
+    assert {one["question"] for one in found["questions"] if not one["indexed"]} == set()
+    assert all(one["p95_ms"] > 0 for one in (*found["questions"], *found["writes"]))
+
+
+@pytest.mark.soak
+def test_backfill_and_recording_are_measured_on_both_databases(tmp_path: Path) -> None:
+    found = results("store", tmp_path / "store.json")
+    assert [one["database"] for one in found["databases"]] == ["sqlite", "postgresql"]
+    assert all(row["per_second"] > 0 for one in found["backfill"] for row in (*one["files"], one["temporal"]))
+    assert all(row["on_ms_per_step"] > 0 for row in found["recording"])

@@ -15,7 +15,7 @@ from store_records import EVERY_KIND, at, attempt, event, execution, phase
 
 from taskmark.errors import UnknownExecution, Unreachable
 from taskmark.ports import Artifacts, Recorder
-from taskmark.store.artifacts import DatabaseArtifacts, FileArtifacts
+from taskmark.store.artifacts import DatabaseArtifacts, FileArtifacts, LateArtifacts
 from taskmark.store.engine import make_engine, writing
 from taskmark.store.memory import MemoryArtifacts, MemoryRecorder
 from taskmark.store.reading import History
@@ -230,3 +230,20 @@ def test_a_database_that_is_away_is_unreachable_and_not_empty() -> None:
         artifacts.load("0" * 64)
     with pytest.raises(Unreachable):
         artifacts.save(b"text")
+
+
+def test_a_store_of_artifacts_is_opened_when_the_first_one_is_kept() -> None:
+    """Until then, and after it failed, nothing depends on it."""
+    found = MemoryArtifacts()
+    tries: list[Exception | None] = [Unreachable("it is down"), None]
+
+    def make() -> Artifacts:
+        if (error := tries.pop(0)) is not None:
+            raise error
+        return found
+
+    late = LateArtifacts(make)
+    assert len(tries) == 2
+    with pytest.raises(Unreachable):
+        late.save(b"x")
+    assert found.load(late.save(b"x")) == b"x"

@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import ColumnElement, Connection, Select, case, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, case, cast, func, select
 
 from taskmark.store.summing import NO_BUCKET, duration_in
 from taskmark.store.tables import Metrics, table
@@ -149,8 +149,10 @@ def _query(*by: str) -> Select[Any]:
     metrics = table(Metrics)
     groups = [metrics.c[name] for name in ("name", *by)]
     ended = func.sum(case((metrics.c.bucket != NO_BUCKET, metrics.c["count"]), else_=0))
-    sums = (func.sum(metrics.c[name]).label(name) for name in _SUMS)
-    return select(*groups, ended.label("ended"), *sums).group_by(*groups)
+    sums = {"ended": ended, **{name: func.sum(metrics.c[name]) for name in _SUMS}}
+    # PostgreSQL's sums are decimals, with which Python is slow
+    whole = (cast(total, BigInteger).label(name) for name, total in sums.items())
+    return select(*groups, *whole).group_by(*groups)
 
 
 def _between(since: date | None, until: date | None) -> Iterator[ColumnElement[bool]]:
@@ -163,7 +165,10 @@ def _between(since: date | None, until: date | None) -> Iterator[ColumnElement[b
 
 def _by_name(connection: Connection, query: Select[Any]) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = defaultdict(list)
-    for row in connection.execute(query).mappings():
+    answer = connection.execute(query)
+    names = tuple(answer.keys())
+    for values in answer:
+        row = dict(zip(names, values, strict=True))
         found[row["name"]].append(row)
     return found
 
@@ -172,8 +177,9 @@ def _sums(rows: Iterable[Row]) -> dict[str, Any]:
     """Returns the fields of `Sums`."""
     of: Counter[str] = Counter()
     for row in rows:
-        of[row["status"]] += int(row["count"])
-        of.update({name: int(row[name]) for name in (*_SUMS, "ended")})
+        of[row["status"]] += row["count"]
+        for name in (*_SUMS, "ended"):
+            of[name] += row[name]
     completed, failed = of["completed"] + of["completed_with_errors"], of["failed"] + of["timed_out"]
     return {
         "total": of["count"],
@@ -193,7 +199,7 @@ def _quantiles(rows: Iterable[Row]) -> dict[str, float]:
     counts: Counter[int] = Counter()
     for row in rows:
         if row["bucket"] != NO_BUCKET:
-            counts[row["bucket"]] += int(row["count"])
+            counts[row["bucket"]] += row["count"]
     below = list(accumulate(counts[bucket] for bucket in sorted(counts)))
     return {
         f"p{part}_ms": duration_in(sorted(counts)[bisect_left(below, part * below[-1] / 100)])

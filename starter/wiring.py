@@ -11,12 +11,14 @@ from starter.compiling import Compiler
 from taskmark.settings import Settings
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
     from temporalio.client import Client
     from temporalio.worker import Worker, WorkerTuner
 
-    from taskmark.ports import Artifacts, Recorder
+    from taskmark.ports import Recorder
     from taskmark.privacy.scrubbing import Scrubber
     from taskmark.registry import Registry
+    from taskmark.store.artifacts import KeptArtifacts
     from taskmark.store.reading import History
     from taskmark.store.spool import SpoolRecorder
     from taskmark.task.catalog import Catalog
@@ -112,21 +114,26 @@ class Wiring:
         return SpoolRecorder(folder, partial(open_store, self.settings.database_url))
 
     @cached_property
+    def store(self) -> Engine:
+        """The history store, up to date, for all but the recorder. Raises `Unreachable`."""
+        from taskmark.store.schema import open_store
+
+        return open_store(self.settings.database_url)
+
+    @cached_property
     def history(self) -> History:
         """The history store for readers. Raises `Unreachable`."""
         from taskmark.store.reading import History
-        from taskmark.store.schema import open_store
 
-        return History(open_store(self.settings.database_url))
+        return History(self.store)
 
     @cached_property
-    def artifacts(self) -> Artifacts:
+    def artifacts(self) -> KeptArtifacts:
         """Where large outputs live."""
         from taskmark.store.artifacts import DatabaseArtifacts, FileArtifacts
-        from taskmark.store.schema import open_store
 
         if self.settings.artifact_store == "database":
-            return DatabaseArtifacts(open_store(self.settings.database_url))
+            return DatabaseArtifacts(self.store)
         return FileArtifacts(self.settings.artifacts_folder)
 
     def activities(self) -> Sequence[Any]:

@@ -8,6 +8,7 @@
     ├── InvalidSettings     a setting is wrong or contradicts another
     ├── Unreachable         Temporal or the store does not answer
     ├── UnknownExecution    no execution has that id, or several share the prefix
+    ├── Conflict            what is there does not allow what was asked for; nothing was changed
     └── StepFailed          a tool, an agent or a validation failed; carries a category
 
 Data only: this module is passed through Temporal's sandbox.
@@ -120,6 +121,10 @@ class Unreachable(TaskmarkError):
 
 class UnknownExecution(TaskmarkError):
     """No execution has this id, or an abbreviated id fits several."""
+
+
+class Conflict(TaskmarkError):
+    """What is there does not allow what was asked for: a file, a store or a version. Nothing was changed."""
 
 
 class StepFailed(TaskmarkError):

@@ -25,6 +25,7 @@ from starter.cli import (
     history,
     planning,
     services,
+    storing,
     testing,
     upkeep,
 )
@@ -47,7 +48,7 @@ db = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="The history store's tables.",
+    help="The history store: check, back up, tidy up, move.",
     epilog=example("taskmark db check"),
 )
 
@@ -93,8 +94,8 @@ _COMMANDS = (
 for _group, _name, _function, _lines in _COMMANDS:
     _epilog = example(*(f"taskmark {line}" for line in _lines))
     app.command(_name, rich_help_panel=_group, epilog=_epilog)(_function)
-db.command("upgrade", epilog=example("taskmark db upgrade"))(upkeep.db_upgrade)
-db.command("check", epilog=example("taskmark db check"))(upkeep.db_check)
+for _name, _on_store, _lines in storing.COMMANDS:
+    db.command(_name, epilog=example(*(f"taskmark db {line}" for line in _lines)))(_on_store)
 app.add_typer(db, name="db", rich_help_panel=OPERATE)
 
 

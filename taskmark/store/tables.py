@@ -318,6 +318,7 @@ class ArtifactContents(Stored, table=True):
     sha256: str = Field(primary_key=True, sa_type=Text)
     size: int = Field(sa_type=BigInteger)
     content: bytes = Field(sa_type=LargeBinary)
+    kept_at: datetime = Field(sa_type=UtcDateTime)
 
 
 def fields(target: Table, row: Sequence[Any]) -> dict[str, Any]:

@@ -101,10 +101,24 @@ def _exclude_other_writers(connection: Connection, records: Sequence[Record]) ->
     A writing transaction on SQLite is alone anyway. On PostgreSQL locks are taken in rising order, so
     that no two writers wait for each other.
     """
-    if connection.dialect.name != "postgresql":
-        return
+    exclude_writers_of(connection, {str(key_of(record)[0]) for record in records})
+
+
+def exclude_all_writers(connection: Connection) -> None:
+    """Until the transaction ends nobody else writes; who wants to waits."""
+    if connection.dialect.name == "postgresql":
+        _lock(connection, range(_LOCKS))
+
+
+def exclude_writers_of(connection: Connection, names: Iterable[str]) -> None:
+    """Until the transaction ends nobody else writes rows whose keys begin so; who wants to waits."""
+    if connection.dialect.name == "postgresql":
+        _lock(connection, {_lock_of(name) for name in names})
+
+
+def _lock(connection: Connection, locks: Iterable[int]) -> None:
     take = text("SELECT pg_advisory_xact_lock(:lock_class, :lock)")
-    for lock in sorted({_lock_of(str(key_of(record)[0])) for record in records}):
+    for lock in sorted(locks):
         connection.execute(take, {"lock_class": _LOCK_CLASS, "lock": lock})
 
 

@@ -1,0 +1,179 @@
+"""`db …`: what keeps the history store sound, safe and small."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from starter.cli.exits import Exit
+from starter.cli.formats import Format, FormatOption, write_rows
+from starter.cli.terminal import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine
+
+    from taskmark.settings import Settings
+    from taskmark.store.artifacts import FileArtifacts
+    from taskmark.store.checking import Checked
+
+SHOWN = 5
+"""Places that people are shown of each check; `-o json` has some more."""
+
+Archive = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.", show_default=False)]
+
+
+def upgrade() -> Exit:
+    """Bring the history store's tables up to date."""
+    from taskmark.store.schema import current, head
+    from taskmark.store.schema import upgrade as bring_up
+
+    with _engine() as engine:
+        before = current(engine)
+        bring_up(engine)
+    say(f"The store is at revision {head()}" + (", as it was." if before == head() else f", from {before}."))
+    return Exit.OK
+
+
+def check(
+    fix: Annotated[bool, typer.Option("--fix", help="Make anew what follows from rows.")] = False,
+    output: FormatOption = Format.TABLE,
+) -> Exit:
+    """Check that the history store is sound and its sums are true.
+
+    Exits with 1 if something is wrong, and says where and what to do.
+    """
+    from taskmark.store.checking import REPAIR, repair
+
+    with _engine() as engine:
+        where = engine.url.set(query={}).render_as_string(hide_password=True)
+        found = _checked(engine)
+        if fix and any(one.count and REPAIR in one.fix for one in found):
+            say("Making anew what follows from rows; who writes waits.")
+            repair(engine)
+            found = _checked(engine)
+    write_rows([_as_json(one) for one in found], output, lambda: _show(found))
+    wrong = sum(bool(one.count) for one in found)
+    say(f"{where}: {wrong} of {len(found)} checks found something wrong" if wrong else f"{where} is sound")
+    return Exit.FAILED if wrong else Exit.OK
+
+
+def _checked(engine: Engine) -> list[Checked]:
+    from starter.cli.clients import settings
+    from taskmark.store.artifacts import DatabaseArtifacts
+    from taskmark.store.checking import check
+
+    return list(check(engine, _folder(settings()) or DatabaseArtifacts(engine)))
+
+
+def _as_json(one: Checked) -> dict[str, object]:
+    found = {"check": one.name, "ok": not one.count, "promise": one.promise}
+    return found | ({"count": one.count, "wrong": list(one.wrong), "fix": one.fix} if one.count else {})
+
+
+def _show(found: list[Checked]) -> None:
+    from rich.text import Text
+
+    from starter.cli.printable import printable
+    from starter.cli.terminal import stdout
+
+    console = stdout()
+    for one in found:
+        mark = Text("✗ ", "bold red") if one.count else Text("✓ ", "green")
+        console.print(Text.assemble(mark, (f"{one.name:<12}", "bold"), one.promise), soft_wrap=True)
+        more = [f"… and {one.count - SHOWN} more"] if one.count > SHOWN else []
+        fix = [f"fix: {one.fix}"] if one.count else []
+        for line in [*one.wrong[:SHOWN], *more, *fix]:
+            console.print(" " * 14 + printable(line), soft_wrap=True)
+
+
+def vacuum() -> Exit:
+    """Give back room that deleted rows took.
+
+    It works beside workers: it waits for its turn, and on SQLite their records wait in the spool meanwhile.
+    """
+    from taskmark.store.schema import current_only
+    from taskmark.store.vacuuming import size
+    from taskmark.store.vacuuming import vacuum as tidy_up
+
+    with _engine() as engine:
+        current_only(engine)
+        before = size(engine)
+        tidy_up(engine)
+        after = size(engine)
+        kept = " PostgreSQL keeps the room for new rows." if engine.dialect.name == "postgresql" else ""
+    say(f"{_bytes(before)} before, {_bytes(after)} now.{kept}")
+    return Exit.OK
+
+
+def backup(
+    file: Archive, force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False
+) -> Exit:
+    """Write the whole store, with its artifacts, into one file, while workers go on."""
+    from starter.cli.clients import settings
+    from taskmark.store.backup import back_up
+
+    with _engine() as engine:
+        done = back_up(engine, file.absolute(), _folder(settings()), force=force)
+    rows = f"{done.counts['executions']} executions, {done.counts['attempts']} attempts"
+    say(f"{file}: {_bytes(file.stat().st_size)}, {rows}, {done.artifacts} files of artifacts")
+    return Exit.OK
+
+
+def restore(
+    file: Archive,
+    force: Annotated[bool, typer.Option("--force", help="Replace a store that has executions.")] = False,
+) -> Exit:
+    """Put a backup in the store's place, all of it or nothing.
+
+    Nobody else may use the store meanwhile. What a SQLite file held before is kept beside it, as `….bak`.
+    """
+    from starter.cli.clients import settings
+    from taskmark.store.restoring import restore as put_back
+
+    found = settings()
+    done = put_back(found.database_url, file, _folder(found), force=force)
+    made = f"{done.made_at:%Y-%m-%d %H:%M} UTC by Taskmark {done.taskmark}"
+    say(f"The store is as it was on {made}: {done.counts['executions']} executions")
+    say("What Temporal still has of later ones comes back with: taskmark backfill")
+    return Exit.OK
+
+
+COMMANDS = (
+    ("upgrade", upgrade, ("upgrade",)),
+    ("check", check, ("check", "check --fix", "check -o json")),
+    ("vacuum", vacuum, ("vacuum",)),
+    ("backup", backup, ("backup history-2026-01-31.zip",)),
+    ("restore", restore, ("restore history-2026-01-31.zip",)),
+)
+"""What `db` carries out, with examples."""
+
+
+@contextmanager
+def _engine() -> Iterator[Engine]:
+    """Opens the store as it is."""
+    from starter.cli.clients import settings
+    from taskmark.store.engine import make_engine
+
+    engine = make_engine(settings().database_url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _folder(settings: Settings) -> FileArtifacts | None:
+    """Returns the folder of artifacts, unless they are in the database."""
+    from taskmark.store.artifacts import FileArtifacts
+
+    return FileArtifacts(settings.artifacts_folder) if settings.artifact_store == "files" else None
+
+
+def _bytes(count: int) -> str:
+    if count < 10_000:
+        return f"{count} bytes"
+    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.2f} GB"

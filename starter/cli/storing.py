@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from taskmark.settings import Settings
-    from taskmark.store.artifacts import FileArtifacts
+    from taskmark.store.artifacts import FileArtifacts, KeptArtifacts
     from taskmark.store.checking import Checked
+    from taskmark.store.cleaning import Cleaned
 
 SHOWN = 5
 """Places that people are shown of each check; `-o json` has some more."""
@@ -64,10 +65,9 @@ def check(
 
 def _checked(engine: Engine) -> list[Checked]:
     from starter.cli.clients import settings
-    from taskmark.store.artifacts import DatabaseArtifacts
     from taskmark.store.checking import check
 
-    return list(check(engine, _folder(settings()) or DatabaseArtifacts(engine)))
+    return list(check(engine, _artifacts(engine, settings())))
 
 
 def _as_json(one: Checked) -> dict[str, object]:
@@ -143,10 +143,59 @@ def restore(
     return Exit.OK
 
 
+def cleanup(
+    older_than: Annotated[
+        str | None,
+        typer.Option("--older-than", help="For all statuses that no other option names; 30d by default."),
+    ] = None,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--status", metavar="STATUS=AGE", help="For one status, such as failed=90d or failed=off."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing, say what would be.")] = False,
+) -> Exit:
+    """Delete executions that ended long ago, with all that belongs to them.
+
+    What has not ended stays. Without options the ages are those of TASKMARK_RETENTION, or 30 days. Metrics
+    then no longer count what was deleted. It works beside workers.
+    """
+    from starter.cli.clients import settings
+    from taskmark.errors import InvalidInputs
+    from taskmark.retention import USUAL, ages
+    from taskmark.store.cleaning import clean
+    from taskmark.store.schema import current_only
+
+    found = settings()
+    general = [older_than] if older_than else found.retention or [USUAL]
+    try:
+        wanted = ages([*general, *(status or [])])
+    except ValueError as error:
+        hint = "an age is such as 30d, 12h or off; --status takes failed=90d"
+        raise InvalidInputs([str(error)], hint=hint) from error
+    with _engine() as engine:
+        current_only(engine)
+        _say_cleaned(clean(engine, _artifacts(engine, found), wanted, dry_run=dry_run), dry_run=dry_run)
+    return Exit.OK
+
+
+def _say_cleaned(done: Cleaned, *, dry_run: bool) -> None:
+    verb = "would be deleted" if dry_run else "deleted"
+    by_status = ", ".join(f"{count} {name}" for name, count in sorted(done.executions.items()) if count)
+    detail = f" ({by_status})" if by_status else ""
+    say(f"{done.executions.total()} executions{detail} and {done.artifacts} artifacts {verb}")
+    if done.held_by:
+        say(f"Artifacts from {done.held_by} on stay: it has not ended, and may need them.")
+    if by_status and not dry_run:
+        say("The room is given back by: taskmark db vacuum")
+
+
 COMMANDS = (
     ("upgrade", upgrade, ("upgrade",)),
     ("check", check, ("check", "check --fix", "check -o json")),
     ("vacuum", vacuum, ("vacuum",)),
+    ("cleanup", cleanup, ("cleanup --dry-run", "cleanup --older-than 30d --status failed=90d")),
     ("backup", backup, ("backup history-2026-01-31.zip",)),
     ("restore", restore, ("restore history-2026-01-31.zip",)),
 )
@@ -164,6 +213,12 @@ def _engine() -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
+
+
+def _artifacts(engine: Engine, settings: Settings) -> KeptArtifacts:
+    from taskmark.store.artifacts import DatabaseArtifacts
+
+    return _folder(settings) or DatabaseArtifacts(engine)
 
 
 def _folder(settings: Settings) -> FileArtifacts | None:

@@ -1,13 +1,17 @@
 """`taskmark db …` keeps the history store sound, safe and small."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from test_cli_history import FIRST, records
+from test_cli_history import FIRST, SECOND, records
 
+from starter import tidying
 from starter.cli.entry import run
+from starter.wiring import Wiring
+from taskmark.settings import Settings
 from taskmark.store.engine import writing
 from taskmark.store.reading import History
 from taskmark.store.schema import open_store
@@ -86,3 +90,49 @@ def test_what_is_no_backup_is_refused(recorded, capsys):
     assert run(["db", "restore", "notes.txt", "--force"]) == 2
     assert "no backup" in capsys.readouterr().err
     assert run(["db", "restore", "missing.zip"]) == 2
+
+
+def test_what_ended_long_ago_goes_when_said_so(recorded, capsys, monkeypatch):
+    monkeypatch.setenv("TASKMARK_RETENTION", "off")
+    assert run(["db", "cleanup"]) == 0
+    assert "0 executions and 0 artifacts deleted" in capsys.readouterr().err
+    monkeypatch.delenv("TASKMARK_RETENTION")
+
+    assert run(["db", "cleanup", "--older-than", "1d", "--status", "failed=off"]) == 0
+    assert "0 executions" in capsys.readouterr().err
+    assert run(["db", "cleanup", "--dry-run"]) == 0
+    assert "1 executions (1 failed) and 0 artifacts would be deleted" in capsys.readouterr().err
+    assert run(["db", "cleanup"]) == 0
+    assert run(["db", "check"]) == 0
+    capsys.readouterr()
+    assert run(["list", "-o", "json"]) == 0
+    assert [one["execution_id"] for one in json.loads(capsys.readouterr().out)] == [SECOND]
+
+
+@pytest.mark.parametrize("words", [["--older-than", "soon"], ["--status", "running=3d"]])
+def test_an_age_that_means_nothing_is_misuse(recorded, capsys, words):
+    assert run(["db", "cleanup", *words]) == 2
+    assert "such as 30d" in capsys.readouterr().err
+
+
+def test_a_setting_that_means_nothing_names_itself(recorded, capsys, monkeypatch):
+    monkeypatch.setenv("TASKMARK_RETENTION", "running=3d")
+    assert run(["db", "check"]) == 2
+    assert "TASKMARK_RETENTION" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("setting", "left"), [("30d", {SECOND}), ("", {FIRST, SECOND})])
+async def test_workers_clean_up_if_somebody_set_for_how_long(recorded, monkeypatch, setting, left):
+    monkeypatch.setattr(tidying, "FIRST_SECONDS", 0.0)
+    monkeypatch.setenv("TASKMARK_RETENTION", setting)
+    wiring = Wiring(Settings())
+    task = asyncio.create_task(tidying.keep_tidy(wiring))
+    for _ in range(100):
+        await asyncio.sleep(0.02)
+        if task.done() or len(wiring.history.executions()) == 1:
+            break
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert {one.execution_id for one in wiring.history.executions()} == left
+    wiring.store.dispose()

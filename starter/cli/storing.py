@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,7 @@ from starter.cli.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from sqlalchemy import Engine
 
@@ -191,6 +193,95 @@ def _say_cleaned(done: Cleaned, *, dry_run: bool) -> None:
         say("The room is given back by: taskmark db vacuum")
 
 
+def export(
+    file: Annotated[str, typer.Argument(metavar="[FILE]", help="Where to; - is stdout.")] = "-",
+    executions: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[EXECUTION...]", help="Only these; enough of an id will do."),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="Only what began then or later: 2026-01-31, or 7d.")
+    ] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Only executions of this task.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
+) -> Exit:
+    """Write the history as JSON Lines, one record a line, while workers go on."""
+    from taskmark.store.lines import Chosen, exported
+    from taskmark.store.reading import History
+    from taskmark.store.schema import current_only
+    from taskmark.store.whole_file import whole_file
+
+    began = _moment(since) if since else None
+    with _engine() as engine:
+        current_only(engine)
+        names = tuple(History(engine).execution(one).execution_id for one in executions or ())
+        lines = exported(engine, Chosen(began, task, names))
+        if file == "-":
+            sys.stdout.writelines(lines)
+            return Exit.OK
+        with whole_file(Path(file).absolute(), force=force) as out:
+            for count, line in enumerate(lines):
+                out.write(line.encode())
+                records = count  # without the first line, which is none
+    say(f"{file}: {records} records")
+    return Exit.OK
+
+
+def _moment(since: str) -> datetime:
+    from datetime import UTC, datetime
+
+    from taskmark.errors import InvalidInputs
+    from taskmark.store.lines import moment
+
+    try:
+        return moment(since, datetime.now(UTC))
+    except ValueError as error:
+        hint = "--since takes a day or time such as 2026-01-31, or an age such as 7d"
+        raise InvalidInputs([f"{since!r} is no moment"], hint=hint) from error
+
+
+def import_(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What `export` wrote; - is stdin.")],
+) -> Exit:
+    """Merge exported records into the history store; doing it again changes nothing.
+
+    A line that cannot be read is told with its number, the others are merged, and the exit code is 1.
+    """
+    from functools import partial
+
+    from starter.cli.clients import settings
+    from starter.wiring import Wiring
+    from taskmark.privacy.recording import scrubbed
+    from taskmark.store.lines import imported
+
+    wiring = Wiring(settings())
+    scrub = partial(scrubbed, scrubber=wiring.scrubber)
+    with _lines_of(file) as lines:
+        done = imported(wiring.store, lines, scrub, _leave_out)
+    left = f", {done.broken} lines left out" if done.broken else ""
+    say(f"{done.records} records merged{left}")
+    return Exit.FAILED if done.broken else Exit.OK
+
+
+@contextmanager
+def _lines_of(file: str) -> Iterator[IO[str]]:
+    """Opens what is read line by line; bytes that are no text spoil their line only."""
+    from taskmark.errors import Conflict
+
+    stdin = file == "-"
+    try:
+        with open(
+            0 if stdin else file, encoding="utf-8", errors="surrogateescape", closefd=not stdin
+        ) as lines:
+            yield lines
+    except OSError as error:
+        raise Conflict(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _leave_out(line: int, reason: str) -> None:
+    say(f"line {line} is left out: {reason}")
+
+
 COMMANDS = (
     ("upgrade", upgrade, ("upgrade",)),
     ("check", check, ("check", "check --fix", "check -o json")),
@@ -198,6 +289,8 @@ COMMANDS = (
     ("cleanup", cleanup, ("cleanup --dry-run", "cleanup --older-than 30d --status failed=90d")),
     ("backup", backup, ("backup history-2026-01-31.zip",)),
     ("restore", restore, ("restore history-2026-01-31.zip",)),
+    ("export", export, ("export history.jsonl", "export - --since 7d --task example | gzip > week.jsonl.gz")),
+    ("import", import_, ("import history.jsonl", "import - < history.jsonl")),
 )
 """What `db` carries out, with examples."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Table, func, select, text
 
-from taskmark.records import EventRecord, Record
+from taskmark.records import EventRecord
 from taskmark.store import searching, summing
 from taskmark.store.deriving import derived
 from taskmark.store.engine import inserting, is_about_data, reason, writing
@@ -21,6 +21,9 @@ from taskmark.store.merging import (
     KEYS,
     MergedRow,
     RowRecord,
+    Stamped,
+    Told,
+    bare,
     columns_of,
     key_of,
     merge,
@@ -50,11 +53,11 @@ _logger = logging.getLogger(__name__)
 class Rejected:
     """A record that can't be written, and why."""
 
-    record: Record
+    record: Told
     reason: str
 
 
-def apply(engine: Engine, records: Sequence[Record]) -> None:
+def apply(engine: Engine, records: Sequence[Told]) -> None:
     """Writes the records in one transaction: all of them or none.
 
     The order does not matter, and records written before change nothing. Raises `Unreachable` if the
@@ -63,20 +66,20 @@ def apply(engine: Engine, records: Sequence[Record]) -> None:
     """
     if not records:
         return
-    rows: dict[str, list[RowRecord]] = {}
+    rows: dict[str, list[RowRecord | Stamped]] = {}
     events: list[EventRecord] = []
     for record in records:
         if isinstance(record, EventRecord):
             events.append(record)
         else:
-            rows.setdefault(record.type, []).append(record)
+            rows.setdefault(bare(record).type, []).append(record)
     with writing(engine) as connection:
         _exclude_other_writers(connection, records)
         _merge_all(connection, rows)
         _add_events(connection, events)
 
 
-def apply_each(engine: Engine, records: Sequence[Record]) -> list[Rejected]:
+def apply_each(engine: Engine, records: Sequence[Told]) -> list[Rejected]:
     """Writes the records, in one transaction if it can be; returns those that can't be written.
 
     Halves are tried apart until what is wrong is alone, so one bad record holds up no other. Raises
@@ -95,7 +98,7 @@ def apply_each(engine: Engine, records: Sequence[Record]) -> list[Rejected]:
     return []
 
 
-def _exclude_other_writers(connection: Connection, records: Sequence[Record]) -> None:
+def _exclude_other_writers(connection: Connection, records: Sequence[Told]) -> None:
     """Two writers must not merge into one row, or number one execution's events, at the same time.
 
     A writing transaction on SQLite is alone anyway. On PostgreSQL locks are taken in rising order, so
@@ -126,7 +129,7 @@ def _lock_of(name: str) -> int:
     return hashlib.sha256(name.encode()).digest()[0] % _LOCKS
 
 
-def _merge_all(connection: Connection, told: Mapping[str, Sequence[RowRecord]]) -> None:
+def _merge_all(connection: Connection, told: Mapping[str, Sequence[RowRecord | Stamped]]) -> None:
     """Merges rows, and keeps in line what sums them up: executions last, with what their attempts used."""
     for kind in ("definition", "phase"):
         _merge_rows(connection, kind, told.get(kind, ()))
@@ -138,7 +141,7 @@ def _merge_all(connection: Connection, told: Mapping[str, Sequence[RowRecord]]) 
 
 
 def _merge_rows(
-    connection: Connection, kind: str, records: Sequence[RowRecord], using: Collection[str] = ()
+    connection: Connection, kind: str, records: Sequence[RowRecord | Stamped], using: Collection[str] = ()
 ) -> list[Change]:
     """Merges records into their rows and returns what changed; `using` are executions whose attempts used
     something, which nobody may have told of."""

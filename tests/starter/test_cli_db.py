@@ -136,3 +136,34 @@ async def test_workers_clean_up_if_somebody_set_for_how_long(recorded, monkeypat
 
     assert {one.execution_id for one in wiring.history.executions()} == left
     wiring.store.dispose()
+
+
+def test_the_history_goes_out_and_comes_in(recorded, capsys):
+    assert run(["db", "export", "history.jsonl"]) == 0
+    assert "8 records" in capsys.readouterr().err
+    assert run(["db", "export", "history.jsonl"]) == 2
+    assert run(["db", "export", "-", "exec-2"]) == 0
+    assert [json.loads(line).get("execution_id") for line in capsys.readouterr().out.splitlines()] == [
+        None,
+        SECOND,
+    ]
+    assert run(["db", "export", "-", "--since", "2026-01-02T03:05", "--task", "other"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+    change(recorded, f"DELETE FROM executions WHERE execution_id = '{FIRST}'")
+    with (recorded / "history.jsonl").open("a") as file:
+        file.write("{\n")
+    assert run(["db", "import", "history.jsonl"]) == 1
+    shown = capsys.readouterr().err
+    assert "line 10 is left out" in shown
+    assert "8 records merged, 1 lines left out" in shown
+    assert run(["show", FIRST]) == 0
+
+
+def test_what_cannot_be_exported_or_imported_is_misuse(recorded, capsys):
+    assert run(["db", "import", "notes.txt"]) == 2
+    assert "no history" in capsys.readouterr().err
+    assert run(["db", "import", "missing.jsonl"]) == 2
+    assert run(["db", "export", "-", "--since", "soon"]) == 2
+    assert "no moment" in capsys.readouterr().err
+    assert run(["db", "export", "-", "nothing"]) == 2

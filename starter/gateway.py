@@ -112,6 +112,7 @@ class TaskClient:
         *,
         source: str | None = None,
         definition: TaskDefinition | None = None,
+        version: str | None = None,
         id: str | None = None,
         project: str | None = None,
         build_id: str | None = None,
@@ -119,8 +120,10 @@ class TaskClient:
     ) -> str:
         """Starts a task given by id or path, by text or checked already; returns the execution's id.
 
-        With an `id` of the caller's own, a start that is repeated while the execution runs returns it
-        again. Raises `InvalidTask`, `InvalidInputs` (for the id too) and `Unreachable`.
+        With a `version` (the task's own word for it, or the beginning of the hash that `taskmark versions`
+        shows) it starts what the history store has under it, not the file. With an `id` of the caller's own,
+        a start that is repeated while the execution runs returns it again. Raises `InvalidTask`,
+        `InvalidInputs` (for the id too), `Conflict` (for the version) and `Unreachable`.
         """
         from temporalio.common import WorkflowIDConflictPolicy
 
@@ -128,6 +131,9 @@ class TaskClient:
 
         _check_id(id)
         given = dict(inputs or {})
+        if version is not None:
+            wanted, task = task or "", None
+            definition = await asyncio.to_thread(lambda: self.wiring.versions.definition(wanted, version))
         request = StartTask(task=task, source=source, definition=definition, inputs=given)
         compiler = self.wiring.compiler(confined=False)
         compiled = await asyncio.to_thread(compiler.compile, request)

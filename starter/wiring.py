@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from taskmark.store.artifacts import KeptArtifacts
     from taskmark.store.reading import History
     from taskmark.store.spool import SpoolRecorder
+    from taskmark.store.versions import Versions
     from taskmark.task.catalog import Catalog
     from taskmark.task.definitions import Definitions
 
@@ -126,6 +127,13 @@ class Wiring:
         from taskmark.store.reading import History
 
         return History(self.store)
+
+    @cached_property
+    def versions(self) -> Versions:
+        """The versions of tasks that the history store knows. Raises `Unreachable`."""
+        from taskmark.store.versions import Versions
+
+        return Versions(self.store)
 
     @cached_property
     def artifacts(self) -> KeptArtifacts:

@@ -28,6 +28,7 @@ from starter.cli import (
     storing,
     testing,
     upkeep,
+    versions,
 )
 from starter.cli.exits import Exit
 from starter.cli.help import Grouped, example
@@ -64,6 +65,7 @@ _COMMANDS = (
     (LOOK, "list", history.list_executions, ("list --status failed --limit 5", "list --waiting")),
     (LOOK, "show", history.show, (f"show {EXECUTION}", f"show {EXECUTION} -o json")),
     (LOOK, "logs", history.logs, (f"logs {EXECUTION} --follow",)),
+    (LOOK, "versions", versions.versions, ("versions example",)),
     (LOOK, "ui", services.ui, (f"ui {EXECUTION}",)),
     (DECIDE, "pause", control.pause, (f'pause {EXECUTION} --reason "database maintenance"',)),
     (DECIDE, "resume", control.resume, (f"resume {EXECUTION}",)),

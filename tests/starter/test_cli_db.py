@@ -11,11 +11,13 @@ from test_cli_history import FIRST, SECOND, records
 from starter import tidying
 from starter.cli.entry import run
 from starter.wiring import Wiring
+from taskmark.records import DefinitionRecord
 from taskmark.settings import Settings
 from taskmark.store.engine import writing
 from taskmark.store.reading import History
 from taskmark.store.schema import open_store
 from taskmark.store.writing import apply
+from taskmark.task.packing import digest
 
 
 def store(project: Path) -> str:
@@ -167,3 +169,31 @@ def test_what_cannot_be_exported_or_imported_is_misuse(recorded, capsys):
     assert run(["db", "export", "-", "--since", "soon"]) == 2
     assert "no moment" in capsys.readouterr().err
     assert run(["db", "export", "-", "nothing"]) == 2
+
+
+def test_versions_are_listed_and_one_that_is_not_there_is_misuse(project, capsys):
+    assert run(["versions", "example"]) == 0
+    assert "knows no version" in capsys.readouterr().err
+    assert not (project / ".taskmark" / "taskmark.db").exists()
+
+    (project / ".taskmark").mkdir(exist_ok=True)
+    plain = {"id": "example", "name": "Example", "version": "1.0"}
+    used = digest(plain)
+    engine = open_store(store(project))
+    definition = {"task_id": "example", "name": "Example", "version": "1.0"}
+    apply(engine, [DefinitionRecord(sha256=used, definition=plain, **definition)])
+    apply(engine, [DefinitionRecord(sha256="cd" * 32, definition=plain, **definition)])
+    engine.dispose()
+
+    assert run(["versions", "tasks/example.md"]) == 0
+    shown = capsys.readouterr().out
+    assert used[:12] in shown
+    assert "cannot be started" in shown
+    assert run(["versions", "example", "-o", "json"]) == 0
+    assert {one["sha256"]: one["whole"] for one in json.loads(capsys.readouterr().out)} == {
+        used: True,
+        "cd" * 32: False,
+    }
+    for version, said in (("2.0", "No version"), ("1.0", "Several versions"), ("cdcd", "as it ran")):
+        assert run(["start", "example", "--version", version]) == 2
+        assert said in capsys.readouterr().err

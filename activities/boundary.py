@@ -10,26 +10,21 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import traceback
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Any
 
-from pydantic import ValidationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from taskmark.contracts import StepCall, StepDone, StepStatus
-from taskmark.errors import Category, Failure, StepFailed, TaskmarkError
+from taskmark.errors import Category, Failure
+from taskmark.failures import failure_from
 from taskmark.ports import Recorder
 from taskmark.projection import attempt_of
 from taskmark.records import AttemptRecord
-from taskmark.stack_hash import stack_hash
-
-STACK_LIMIT = 4_000
-MESSAGE_LIMIT = 2_000
 
 
 class Heart:
@@ -146,27 +141,7 @@ def timed_out(call: StepCall) -> Failure:
 
 def failure_of(error: BaseException, call: StepCall) -> Failure:
     """Returns what went wrong as a failure: what an adapter cannot classify is transient."""
-    place = {"step": call.step, "phase": call.phase}
-    whole = "".join(traceback.format_exception(error))
-    stacks = {"stack": _text(whole[-STACK_LIMIT:]), "stack_hash": stack_hash(whole)}
-    if isinstance(error, TaskmarkError):
-        kind = error.type if isinstance(error, StepFailed) else "step_failed"
-        return Failure(
-            type=kind,
-            message=_text(error.message[:MESSAGE_LIMIT]),
-            category=error.category,
-            hint=error.hint and _text(error.hint[:MESSAGE_LIMIT]),
-            **stacks,
-            **place,
-        )
-    category = Category.CONFIGURATION if isinstance(error, ValidationError) else Category.TRANSIENT
-    message = _text(f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT])
-    return Failure(type="step_failed", message=message, category=category, **stacks, **place)
-
-
-def _text(text: str) -> str:
-    """Returns text that can be sent: half characters, as they come of broken file names, cannot."""
-    return text.encode(errors="backslashreplace").decode()
+    return failure_from(error, step=call.step, phase=call.phase)
 
 
 def _attempt(call: StepCall, status: StepStatus, **fields: Any) -> AttemptRecord:

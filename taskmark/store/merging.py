@@ -6,8 +6,8 @@ reordered records end in the same row. A later state is, from the most telling o
 
 1. a higher attempt (of a phase, or of work as a whole; an ending of a lower attempt is then forgotten);
 2. a final status over one that is not;
-3. between final ones what was seen live over what was backfilled, then the *earlier*: a final status
-   stays, and what comes after it only fills in what is missing;
+3. between final ones what was seen live (or told of work done elsewhere) over what was backfilled, then
+   the *earlier*: a final status stays, and what comes after it only fills in what is missing;
 4. between others the later moment, then live over backfilled, then the order of the states.
 """
 
@@ -109,7 +109,7 @@ def _stamp(record: RowRecord) -> Stamp:
     if isinstance(record, DefinitionRecord):
         return _TIMELESS
     attempt = _attempt(record)
-    live = int(record.provenance == "live")
+    live = int(record.provenance != "backfilled")
     place = list(type(record.status)).index(record.status)
     if record.status.is_final:
         ended = record.finished_at or record.as_of

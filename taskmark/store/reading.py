@@ -118,6 +118,15 @@ class History:
         latest = executions.c.started_at.desc().nulls_first(), executions.c.execution_id.desc()
         return self._read(executions, query.order_by(*latest).limit(limit), StoredExecution)
 
+    def in_temporal(self, status: ExecutionStatus, limit: int) -> tuple[str, ...]:
+        """Returns the ids of executions in this state that Temporal runs, the latest start first."""
+        executions = table(Executions)
+        name, started = executions.c.execution_id, executions.c.started_at
+        query = select(name).where(executions.c.status == str(status), executions.c.provenance != "elsewhere")
+        latest = started.desc().nulls_first(), name.desc()
+        with reading(self._engine) as connection:
+            return tuple(connection.execute(query.order_by(*latest).limit(limit)).scalars())
+
     def _older_than(self, executions: Table, id: str) -> Any:
         found = self._exact(id)
         started, name = executions.c.started_at, executions.c.execution_id

@@ -61,8 +61,13 @@ def apply(engine: Engine, records: Sequence[Record]) -> None:
     store does not answer, and what the database says (or `ValueError`, `OverflowError`, `TypeError`)
     if a value can't be written.
     """
-    if not records:
-        return
+    if records:
+        with writing(engine) as connection:
+            write(connection, records)
+
+
+def write(connection: Connection, records: Sequence[Record]) -> None:
+    """Writes the records as `apply` does, within a transaction that is open already."""
     rows: dict[str, list[RowRecord]] = {}
     events: list[EventRecord] = []
     for record in records:
@@ -70,10 +75,9 @@ def apply(engine: Engine, records: Sequence[Record]) -> None:
             events.append(record)
         else:
             rows.setdefault(record.type, []).append(record)
-    with writing(engine) as connection:
-        _exclude_other_writers(connection, records)
-        _merge_all(connection, rows)
-        _add_events(connection, events)
+    exclude_other_writers(connection, (str(key_of(record)[0]) for record in records))
+    _merge_all(connection, rows)
+    _add_events(connection, events)
 
 
 def apply_each(engine: Engine, records: Sequence[Record]) -> list[Rejected]:
@@ -95,8 +99,11 @@ def apply_each(engine: Engine, records: Sequence[Record]) -> list[Rejected]:
     return []
 
 
-def _exclude_other_writers(connection: Connection, records: Sequence[Record]) -> None:
-    """Two writers must not merge into one row, or number one execution's events, at the same time.
+def exclude_other_writers(
+    connection: Connection, names: Iterable[str], *, lock_class: int = _LOCK_CLASS
+) -> None:
+    """Two writers must not merge into one row, or number one execution's events, at the same time: until
+    the transaction ends, no other one writes what has these names, such as ids of executions.
 
     A writing transaction on SQLite is alone anyway. On PostgreSQL locks are taken in rising order, so
     that no two writers wait for each other.
@@ -104,8 +111,8 @@ def _exclude_other_writers(connection: Connection, records: Sequence[Record]) ->
     if connection.dialect.name != "postgresql":
         return
     take = text("SELECT pg_advisory_xact_lock(:lock_class, :lock)")
-    for lock in sorted({_lock_of(str(key_of(record)[0])) for record in records}):
-        connection.execute(take, {"lock_class": _LOCK_CLASS, "lock": lock})
+    for lock in sorted({_lock_of(name) for name in names}):
+        connection.execute(take, {"lock_class": lock_class, "lock": lock})
 
 
 def _lock_of(name: str) -> int:

@@ -11,14 +11,17 @@ from starter.compiling import Compiler
 from taskmark.settings import Settings
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
     from temporalio.client import Client
     from temporalio.worker import Worker, WorkerTuner
 
     from taskmark.ports import Artifacts, Recorder
     from taskmark.privacy.scrubbing import Scrubber
     from taskmark.registry import Registry
+    from taskmark.store.elsewhere import Elsewhere
     from taskmark.store.reading import History
     from taskmark.store.spool import SpoolRecorder
+    from taskmark.store.waiting import Completions
     from taskmark.task.catalog import Catalog
     from taskmark.task.definitions import Definitions
 
@@ -112,12 +115,33 @@ class Wiring:
         return SpoolRecorder(folder, partial(open_store, self.settings.database_url))
 
     @cached_property
+    def store(self) -> Engine:
+        """The history store, made if there is none. Raises `Unreachable`."""
+        from taskmark.store.schema import open_store
+
+        return open_store(self.settings.database_url)
+
+    @cached_property
     def history(self) -> History:
         """The history store for readers. Raises `Unreachable`."""
         from taskmark.store.reading import History
-        from taskmark.store.schema import open_store
 
-        return History(open_store(self.settings.database_url))
+        return History(self.store)
+
+    @cached_property
+    def elsewhere(self) -> Elsewhere:
+        """What takes what is told of work that Temporal does not run, scrubbed. Raises `Unreachable`."""
+        from taskmark.privacy.recording import scrubbed
+        from taskmark.store.elsewhere import Elsewhere
+
+        return Elsewhere(self.store, partial(scrubbed, scrubber=self.scrubber))
+
+    @cached_property
+    def completions(self) -> Completions:
+        """What tells everybody in this process of the ends of executions. Raises `Unreachable`."""
+        from taskmark.store.waiting import Completions
+
+        return Completions(self.store)
 
     @cached_property
     def artifacts(self) -> Artifacts:

@@ -15,6 +15,7 @@ import typer
 from typer.main import get_command
 
 from starter.cli import (
+    awaiting,
     backfilling,
     control,
     creating,
@@ -25,6 +26,7 @@ from starter.cli import (
     history,
     planning,
     services,
+    telling,
     testing,
     upkeep,
 )
@@ -51,6 +53,15 @@ db = typer.Typer(
     epilog=example("taskmark db check"),
 )
 
+record = typer.Typer(
+    cls=Grouped,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Tell of work that Temporal does not run.",
+    epilog=example("taskmark record start nightly-import --key 2026-01-31"),
+)
+
 _COMMANDS = (
     (
         RUN,
@@ -60,6 +71,7 @@ _COMMANDS = (
     ),
     (RUN, "start", executions.start, ("start tasks/example.md --input file=README.md",)),
     (RUN, "watch", executions.watch, (f"watch {EXECUTION}",)),
+    (RUN, "wait", awaiting.wait, (f"wait {EXECUTION} --timeout 5m", f"wait {EXECUTION} -o json")),
     (LOOK, "list", history.list_executions, ("list --status failed --limit 5", "list --waiting")),
     (LOOK, "show", history.show, (f"show {EXECUTION}", f"show {EXECUTION} -o json")),
     (LOOK, "logs", history.logs, (f"logs {EXECUTION} --follow",)),
@@ -95,7 +107,23 @@ for _group, _name, _function, _lines in _COMMANDS:
     app.command(_name, rich_help_panel=_group, epilog=_epilog)(_function)
 db.command("upgrade", epilog=example("taskmark db upgrade"))(upkeep.db_upgrade)
 db.command("check", epilog=example("taskmark db check"))(upkeep.db_check)
+record.command("start", epilog=example("taskmark record start nightly-import --key 2026-01-31"))(
+    telling.start
+)
+record.command("progress", epilog=example(f'taskmark record progress {EXECUTION} load "12 of 40 files"'))(
+    telling.progress
+)
+record.command("complete", epilog=example(f"taskmark record complete {EXECUTION} --result rows:=1200"))(
+    telling.complete
+)
+record.command("fail", epilog=example(f'taskmark record fail {EXECUTION} "the disk is full" --will-retry'))(
+    telling.fail
+)
+record.command("cancel", epilog=example(f"taskmark record cancel {EXECUTION} --reason duplicate"))(
+    telling.cancel
+)
 app.add_typer(db, name="db", rich_help_panel=OPERATE)
+app.add_typer(record, name="record", rich_help_panel=RUN)
 
 
 def _version(wanted: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,7 +67,7 @@ def _list(settings: Settings, status: Any, task: str | None, limit: int, output:
 
     store = history(Wiring(settings))
     found = store.executions(status=status, task=task, limit=limit) if store else ()
-    still = any(not one.status.is_final for one in found) and _stands_still(settings)
+    still = stand_still(settings, found)
     write_rows([_row(one) for one in found], output, lambda: _list_table(found))
     if not found:
         say("No executions." if status or task else "No executions yet: taskmark run tasks/example.md …")
@@ -76,7 +76,12 @@ def _list(settings: Settings, status: Any, task: str | None, limit: int, output:
     return Exit.OK
 
 
-def _stands_still(settings: Settings) -> bool:
+def stand_still(settings: Settings, found: Iterable[ExecutionRecord]) -> bool:
+    """Whether some of the executions go on only once the embedded server runs."""
+    return any(not one.status.is_final and not one.is_elsewhere for one in found) and _no_server(settings)
+
+
+def _no_server(settings: Settings) -> bool:
     from starter.embedded.server import running
 
     return settings.temporal_address is None and running(settings) is None
@@ -187,6 +192,8 @@ def _show_execution(one: ExecutionRecord) -> None:
         ("file", one.source_path),
         ("project", one.project),
         ("status", one.status.value.replace("_", " ")),
+        ("done", "elsewhere, not by Temporal" if one.is_elsewhere else None),
+        ("agent", one.assigned_agent if one.is_elsewhere else None),
         ("started", _moment(one.started_at)),
         ("took", _took(one.started_at, one.finished_at)),
         ("trace", one.trace_id),
@@ -224,6 +231,7 @@ def _show_steps(
             rows.append(_attempt(one))
             if one.step in rescued and (after is None or after.step != one.step):
                 rows.append((f"  {one.step}", "completed", "", "", "with its fallback"))
+    rows += [_attempt(one) for one in attempts if not one.phase]  # work done elsewhere has no phases
     if rows:
         typer.echo()
         write_table(("PHASE / STEP", "STATUS", "ATTEMPT", "TOOK", ""), rows, first=False)
@@ -281,7 +289,8 @@ def _all_events(history: History, id: str) -> Iterator[StoredEvent]:
 
 
 async def _follow(wiring: Wiring, id: str, output: Format) -> Exit:
-    if _stands_still(wiring.settings):
+    followed = await asyncio.to_thread(wiring.history.execution, id)
+    if not followed.is_elsewhere and _no_server(wiring.settings):
         say("The embedded server does not run: nothing more happens until `taskmark dev` or `watch`.")
     async for one in wiring.history.follow(id):
         _tell(one, output)

@@ -10,8 +10,8 @@ from engine import Engine
 from inspecting import no_task_failed, start_raw
 from observing import temporal_status, unique, until, until_temporal
 
-from starter.gateway import Refused
 from taskmark.contracts import TaskResult
+from taskmark.errors import Refused
 
 FAIL = "- validation: 1 > 2 - It fails"
 

@@ -11,7 +11,7 @@ from inspecting import no_task_failed
 from observing import pause, stored_events, unique
 from temporalio.client import WorkflowUpdateFailedError
 
-from starter.gateway import Refused
+from taskmark.errors import Refused
 
 APPROVAL = "## Phase: Ask\n### Steps\n- approval: go - Shall it go on?\n"
 QUESTION = "## Phase: Ask\n### Steps\n- question: where - Where to?\n"

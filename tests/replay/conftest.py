@@ -16,8 +16,8 @@ for folder in (HERE, HERE.parent / "workflows", HERE.parent / "workflows" / "plu
     sys.path.insert(0, str(folder))
 
 from engine import PATIENCE, Engine, Forgetful  # noqa: E402 - found by the path above
+from kind_scenarios import fill  # noqa: E402 - found by the path above
 from record import settings_of  # noqa: E402 - found by the path above
-from replay_scenarios import fill  # noqa: E402 - found by the path above
 
 from starter.connection import connected  # noqa: E402 - after the path above
 from starter.gateway import TaskClient  # noqa: E402 - after the path above

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from tasks.repo_health.area import counted
 from tasks.repo_health.git import Repository, shown
 
 AREAS: Final = ("history", "tests", "dependencies", "size", "secrets", "todos", "links")
 """In the order of the report."""
+FIRST: Final = 3
+"""Pieces of advice at the top."""
 DEAD: Final = (404, 410)
 """Statuses that say that a page is gone; others, such as 403, may be meant for programs only."""
 
@@ -42,10 +45,12 @@ def render(about: Mapping[str, Any], areas: Mapping[str, Any], web: Any) -> dict
     parts = [
         heading(about, overall, missing),
         overview(known),
+        first_things(known),
         *(section(area, dead if name == "links" else []) for name, area in known.items()),
+        asked(known.get("links", {}), web),
     ]
     return {
-        "markdown": "\n\n".join(parts) + "\n",
+        "markdown": "\n\n".join(filter(None, parts)) + "\n",
         "score": overall,
         "scores": scores,
         "missing": missing,
@@ -75,10 +80,26 @@ def overview(areas: Mapping[str, Any]) -> str:
     return grid(("area", "score", "in short"), rows)
 
 
+def first_things(areas: Mapping[str, Any]) -> str:
+    """Returns what to do first: the first advice of the areas with the lowest scores."""
+    worst = sorted(areas.values(), key=lambda area: 100 if area["score"] is None else area["score"])
+    lines = [f"- {text(area['name'])}: {text(area['advice'][0])}." for area in worst if area["advice"]]
+    return "\n".join(("What to do first:\n", *lines[:FIRST])) if lines else ""
+
+
+def asked(links: Mapping[str, Any], web: Any) -> str:
+    """Returns how many links to the web were asked for; it follows the section of the links."""
+    if not isinstance(web, list):
+        return ""
+    total = links.get("facts", {}).get("addresses", len(web))
+    return f"{len(web):,} of {counted(total, 'address', 'addresses')} of the web were asked for."
+
+
 def section(area: Mapping[str, Any], dead: Sequence[Sequence[str]]) -> str:
     """Returns an area's own part."""
     rows = [[text(cell) for cell in row] for row in area["rows"]]
-    parts = [f"## {area['name']}: {rating(area['score'])}", text(area["summary"]) + "."]
+    summary = text(area["summary"])
+    parts = [f"## {area['name']}: {rating(area['score'])}", f"{summary[:1].upper()}{summary[1:]}."]
     parts += ["\n".join(f"- {text(line)}." for line in area["advice"])] if area["advice"] else []
     parts += [grid(area["columns"], rows)] if rows else []
     parts += [f"… and {area['left_out']:,} more."] if area["left_out"] else []

@@ -89,10 +89,12 @@ def first_things(areas: Mapping[str, Any]) -> str:
 
 def asked(links: Mapping[str, Any], web: Any) -> str:
     """Returns how many links to the web were asked for; it follows the section of the links."""
-    if not isinstance(web, list):
+    told = statuses(web)
+    if not told:
         return ""
-    total = links.get("facts", {}).get("addresses", len(web))
-    return f"{len(web):,} of {counted(total, 'address', 'addresses')} of the web were asked for."
+    total = counted(links.get("facts", {}).get("addresses", len(told)), "address", "addresses")
+    silent = "" if any(told) else " None answered: this machine may not reach the web, or not be allowed to."
+    return f"{len(told):,} of {total} of the web were asked for.{silent}"
 
 
 def section(area: Mapping[str, Any], dead: Sequence[Sequence[str]]) -> str:
@@ -109,16 +111,22 @@ def section(area: Mapping[str, Any], dead: Sequence[Sequence[str]]) -> str:
 
 
 def dead_links(links: Mapping[str, Any], web: Any) -> list[tuple[str, str]]:
-    """Returns the addresses that did not answer, or that answered that the page is gone."""
-    urls = links.get("facts", {}).get("urls", [])
+    """Returns the addresses that did not answer, or that answered that the page is gone; none if nothing
+    answered at all, which says more about this machine than about them."""
+    told = statuses(web)
     found = []
-    for url, answer in zip(urls, web if isinstance(web, list) else [], strict=False):
-        status = answer.get("status") if isinstance(answer, Mapping) else None
+    for url, status in zip(links.get("facts", {}).get("urls", []), told if any(told) else [], strict=False):
         if not status:
             found.append((url, "no answer"))
         elif status in DEAD:
             found.append((url, f"status {status}"))
     return found
+
+
+def statuses(web: Any) -> list[int]:
+    """Returns the statuses that addresses answered with, 0 for no answer."""
+    answers = web if isinstance(web, list) else []
+    return [int(one.get("status") or 0) if isinstance(one, Mapping) else 0 for one in answers]
 
 
 def rating(score: int | None) -> str:

@@ -471,3 +471,10 @@ def test_dead_links_are_those_that_are_gone_or_silent():
     assert "| https://b | status 404 |" in rendered["markdown"]
     assert "| https://d | no answer |" in rendered["markdown"]
     assert "4 of 300 addresses of the web were asked for." in rendered["markdown"]
+
+
+def test_a_machine_without_the_web_calls_no_link_dead():
+    area = vars(Area("Links", 100, "s", facts={"urls": ["https://a", "https://b"], "addresses": 2}))
+    rendered = report.render(about(), {"links": area}, [{"status": 0}, None])
+    assert rendered["dead_links"] == 0
+    assert "None answered: this machine may not reach the web" in rendered["markdown"]

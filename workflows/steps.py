@@ -28,7 +28,7 @@ from taskmark.contracts import (
 )
 from taskmark.errors import Category, Failure, InvalidExpression, StepFailed
 from taskmark.plan import aggregates
-from taskmark.plan.phases import said
+from taskmark.plan.phases import said, title
 from taskmark.task.durations import parse_duration
 from taskmark.task.model import BUILT_IN_KINDS, Agent, Fallback, Json, Phase, Retry, Step
 from workflows.admission import Admission, Stopped
@@ -199,7 +199,8 @@ class StepRunner:
             answer_schema=step.answer_schema,
             approvers=step.approvers,
         )
-        self._board.change(step.id, status=StepStatus.WAITING)
+        asked = title(step.model_copy(update={"description": prompt}))
+        self._board.change(step.id, status=StepStatus.WAITING, name=asked)
         decision = await self._gates.decision(wait, step.timeout)
         if decision is None and step.on_timeout == "pause":
             decision = await self._gates.decision(wait, None)
@@ -517,8 +518,8 @@ class StepRunner:
         return failure.model_copy(update=place)
 
     def _is_affected(self, other: Step, step: Step, plain: str) -> bool:
-        begun = self._board.steps[other.id].started_at is not None
-        return plain in other.reads_steps or (step.is_critical and not begun)
+        is_to_come = self._board.steps[other.id].status is StepStatus.PENDING
+        return plain in other.reads_steps or (step.is_critical and is_to_come)
 
     def _logic(self, step: Step, error: InvalidExpression | StepFailed) -> Failure:
         kind = "expression_failed" if isinstance(error, InvalidExpression) else error.type

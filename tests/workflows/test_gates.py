@@ -58,6 +58,7 @@ async def test_an_open_gate_shows_its_prompt_since_when_and_until_when(
     (wait,) = progress.waiting
     assert (wait.kind, wait.name, wait.phase, wait.step) == (kind, name, "ask", name)
     assert wait.prompt in ("Shall it go on?", "Where is it?")
+    assert progress.phases[0].steps[0].name == wait.prompt, "the step is called by what is asked"
     assert wait.deadline is not None
     assert (wait.deadline - wait.since).total_seconds() == 3600
     assert (progress.phases[0].status, progress.phases[0].steps[0].status) == ("waiting", "waiting")

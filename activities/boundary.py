@@ -102,11 +102,17 @@ async def supervised(
 
 
 def _record_cancelled(call: StepCall, recorder: Recorder, started: datetime) -> None:
-    """A worker that shuts down hands its attempt over: that is not a failure, and does not count."""
+    """A worker that shuts down hands its attempt over: that is not a failure, and does not count.
+
+    What has lost its workflow ends quietly: the SDK logs a cancellation that nobody asked for with its stack.
+    """
     if activity.is_worker_shutdown():
         raise ApplicationError("the worker is shutting down; another one takes over", type="worker_shutdown")
     ended = {"started_at": started, "finished_at": datetime.now(UTC)}
     recorder.record(_attempt(call, StepStatus.CANCELLED, **ended))
+    details = activity.cancellation_details()
+    if details is not None and details.not_found:
+        raise ApplicationError("nobody waits for it any more", category=ApplicationErrorCategory.BENIGN)
 
 
 def reported(failure: Failure, details: Any = None) -> ApplicationError:

@@ -12,7 +12,6 @@ import os
 import socket
 import traceback
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from contextvars import copy_context
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -27,6 +26,7 @@ from taskmark.errors import Category, Failure, StepFailed, TaskmarkError
 from taskmark.ports import Recorder
 from taskmark.projection import attempt_of
 from taskmark.records import AttemptRecord
+from taskmark.stack_hash import stack_hash
 
 STACK_LIMIT = 4_000
 MESSAGE_LIMIT = 2_000
@@ -42,6 +42,7 @@ class Heart:
         self._details: tuple[Any, ...] = tuple(info.heartbeat_details)
         timeout = info.heartbeat_timeout
         self._interval = timeout.total_seconds() / 3 if timeout else None
+        self._next: asyncio.TimerHandle | None = None
 
     @property
     def details(self) -> Any:
@@ -53,17 +54,29 @@ class Heart:
         self._details = details
         self._loop.call_soon_threadsafe(partial(activity.heartbeat, *details), context=self._context)
 
-    async def beat(self) -> None:
-        """Beats until it is cancelled. Cancellation and the loss of a worker are noticed only by beats.
+    def start(self) -> None:
+        """Beats until it is stopped. Cancellation and the loss of a worker are noticed only by beats.
 
         The first is due after an interval, because each is a call to the server, unless there are details
         of a lost attempt to pass on.
         """
-        if self._interval is not None and not self._details:
-            await asyncio.sleep(self._interval)
-        while self._interval is not None:
+        if self._details:
+            self._beat()
+        elif self._interval is not None:
+            self._await_next(self._interval)
+
+    def stop(self) -> None:
+        """Beats no more."""
+        if self._next is not None:
+            self._next.cancel()
+
+    def _beat(self) -> None:
+        if self._interval is not None:
+            self._await_next(self._interval)
             activity.heartbeat(*self._details)
-            await asyncio.sleep(self._interval)
+
+    def _await_next(self, seconds: float) -> None:
+        self._next = self._loop.call_later(seconds, self._beat, context=self._context)
 
 
 async def supervised(
@@ -76,7 +89,7 @@ async def supervised(
     Raises `ApplicationError` with the `Failure` and the last heartbeat details as its details.
     """
     heart = Heart()
-    beats = asyncio.create_task(heart.beat())
+    heart.start()
     started = datetime.now(UTC)
     recorder.record(_attempt(call, StepStatus.RUNNING, started_at=started))
     limit = asyncio.timeout(call.timeout)
@@ -93,9 +106,7 @@ async def supervised(
         activity.logger.warning("%s failed: %s", call.step, failure.message)
         raise reported(failure, heart.details) from None
     finally:
-        beats.cancel()
-        with suppress(asyncio.CancelledError):
-            await beats
+        heart.stop()
     ended = {"started_at": started, "finished_at": datetime.now(UTC)}
     recorder.record(_attempt(call, StepStatus.COMPLETED, done=done, **ended))
     return done
@@ -142,7 +153,8 @@ def timed_out(call: StepCall) -> Failure:
 def failure_of(error: BaseException, call: StepCall) -> Failure:
     """Returns what went wrong as a failure: what an adapter cannot classify is transient."""
     place = {"step": call.step, "phase": call.phase}
-    stack = _text("".join(traceback.format_exception(error))[-STACK_LIMIT:])
+    whole = "".join(traceback.format_exception(error))
+    stacks = {"stack": _text(whole[-STACK_LIMIT:]), "stack_hash": stack_hash(whole)}
     if isinstance(error, TaskmarkError):
         kind = error.type if isinstance(error, StepFailed) else "step_failed"
         return Failure(
@@ -150,12 +162,12 @@ def failure_of(error: BaseException, call: StepCall) -> Failure:
             message=_text(error.message[:MESSAGE_LIMIT]),
             category=error.category,
             hint=error.hint and _text(error.hint[:MESSAGE_LIMIT]),
-            stack=stack,
+            **stacks,
             **place,
         )
     category = Category.CONFIGURATION if isinstance(error, ValidationError) else Category.TRANSIENT
     message = _text(f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT])
-    return Failure(type="step_failed", message=message, category=category, stack=stack, **place)
+    return Failure(type="step_failed", message=message, category=category, **stacks, **place)
 
 
 def _text(text: str) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio import activity
 from temporalio.common import RawValue
@@ -27,10 +27,11 @@ from taskmark.errors import Category, StepFailed
 from taskmark.ports import Answer, Artifacts, Question, Recorder, StepContext
 from taskmark.registry import Registry
 from taskmark.task.model import Agent, Json
-from taskmark.tools.sizes import capped
+from taskmark.tools.sizes import capped, is_light
 
 Ask = Callable[[Agent, Question, StepContext], Awaitable[Answer]]
 Body = Callable[[StepCall, StepContext], Awaitable[StepDone]]
+Result = TypeVar("Result")
 
 
 class StepActivities:
@@ -81,9 +82,12 @@ class StepActivities:
 
     async def _run(self, call: StepCall, body: Body) -> StepDone:
         async def work(heart: Heart) -> StepDone:
-            resolved = await asyncio.to_thread(resolve, call, self._artifacts)
-            done = await body(resolved, self._context(call, heart))
-            return await asyncio.to_thread(self._kept, done, call.inline_limit)
+            given = is_light(call.arguments, call.context, call.values)
+            resolved = await _beside(resolve, call, self._artifacts, at_once=given)
+            context = self._context(call, heart)
+            done = await body(resolved, context)
+            done = done.model_copy(update={"resources": context.resources or None})
+            return await self._kept(done, call.inline_limit)
 
         return await supervised(call, work, self._recorder)
 
@@ -128,10 +132,18 @@ class StepActivities:
             refresh_credentials=call.refresh_credentials,
         )
 
-    def _kept(self, done: StepDone, limit: int) -> StepDone:
+    async def _kept(self, done: StepDone, limit: int) -> StepDone:
         """Returns what goes into history: a large output as a reference."""
-        output = kept(capped(done.output), limit, self._artifacts)
+        output, content = await _beside(_encoded, done.output, at_once=is_light(done.output))
+        if len(content) > limit:
+            sha256 = await asyncio.to_thread(self._artifacts.save, content)
+            output = artifact_reference(sha256, len(content))
         return done.model_copy(update={"output": output, "worker": worker_identity()})
+
+
+async def _beside(function: Callable[..., Result], *arguments: Any, at_once: bool) -> Result:
+    """Calls what may take long in a thread. Going there costs more than small work itself."""
+    return function(*arguments) if at_once else await asyncio.to_thread(function, *arguments)
 
 
 def resolve(call: StepCall, artifacts: Artifacts) -> StepCall:
@@ -155,12 +167,23 @@ def filled(value: Json, artifacts: Artifacts) -> Json:
     return value
 
 
+def _encoded(output: Json) -> tuple[Json, bytes]:
+    """Returns an output as plain JSON and the text of it that is kept. Raises `StepFailed` if it is none."""
+    plain = capped(output)
+    return plain, _content_of(plain)
+
+
 def kept(output: Json, limit: int, artifacts: Artifacts) -> Json:
     """Returns the output, or a reference to it in the artifact store if it is larger than the limit."""
-    content = json.dumps(output, ensure_ascii=False, separators=(",", ":")).encode()
+    content = _content_of(output)
     if len(content) <= limit:
         return output
     return artifact_reference(artifacts.save(content), len(content))
+
+
+def _content_of(output: Json) -> bytes:
+    """Returns the text that stands for an output in the artifact store."""
+    return json.dumps(output, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _missing(wanted: str, broken: Mapping[str, str]) -> StepFailed:

@@ -25,6 +25,7 @@ LAYERS = (
     ("/jinja2/", "expressions"),
     ("/activities/", "boundary of activities"),
     ("/taskmark/store/", "recorder and store"),
+    ("/taskmark/privacy/", "recorder: scrubbing"),
     ("/sqlalchemy/", "recorder and store"),
     ("/sqlmodel/", "recorder and store"),
     ("/taskmark/", "adapters and data"),

@@ -33,6 +33,9 @@ from benchmarks import moments, reporting  # noqa: E402 - the same
 from benchmarks.engine import EngineWorker, place, usual  # noqa: E402 - the same
 from starter.gateway import TaskClient  # noqa: E402 - the same
 from taskmark.contracts import StepStatus  # noqa: E402 - the same
+from taskmark.privacy.detectors import BUILT_IN  # noqa: E402 - the same
+from taskmark.privacy.recording import scrubbed  # noqa: E402 - the same
+from taskmark.privacy.scrubbing import chosen  # noqa: E402 - the same
 from taskmark.records import AttemptRecord  # noqa: E402 - the same
 from taskmark.settings import Settings  # noqa: E402 - the same
 from taskmark.store.schema import open_store  # noqa: E402 - the same
@@ -129,6 +132,21 @@ def storing(repeat: int) -> Rows:
         record = _record()
         yield "spool: one record", best(lambda: _many(recorder.record, record), repeat) * 1e3, "µs"
         recorder.close(PATIENCE)
+
+
+def scrubbing(repeat: int) -> Rows:
+    """One record of about 1 kB on its way to the spool: prose, log lines, and lines full of personal data."""
+    scrubber = chosen(("all",), BUILT_IN)
+    for what, line in SCRUBBED.items():
+        record = _record().model_copy(update={"output": {"stdout": (line * 20)[:1000], "exit_code": 0}})
+        yield f"scrub: 1 kB of {what}", best(partial(_many, scrubbed, record, scrubber), repeat) * 1e3, "µs"
+
+
+SCRUBBED = {
+    "prose": "The step measured the files at noon and wrote a report to reports/summary.md, with no error. ",
+    "log lines": "2026-01-02T10:11:12Z INFO 12 files, exit 0, took 3.25 s; sha 9f86d081884c7d, 1048576 B\n",
+    "personal data": "alice@example.com at 10.2.3.4, token=abcdef1234567, +49 30 12345678; https://x.example\n",
+}
 
 
 def _record() -> AttemptRecord:
@@ -279,7 +297,11 @@ def measure(repeat: int) -> dict[str, Any]:
     """Returns everything as rows."""
     begun = reporting.machine()
     found = [
-        *(row for part in (doors, parsing, evaluating, storing, cold_starts) for row in part(repeat)),
+        *(
+            row
+            for part in (doors, parsing, evaluating, storing, scrubbing, cold_starts)
+            for row in part(repeat)
+        ),
         *asyncio.run(_with_server(repeat)),
     ]
     rows = [{"what": what, "value": float(f"{value:.4g}"), "unit": unit} for what, value, unit in found]

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from temporalio.client import Client
     from temporalio.worker import Worker, WorkerTuner
 
-    from taskmark.ports import Artifacts
+    from taskmark.ports import Artifacts, Recorder
+    from taskmark.privacy.scrubbing import Scrubber
     from taskmark.registry import Registry
     from taskmark.store.reading import History
     from taskmark.store.spool import SpoolRecorder
@@ -83,8 +84,27 @@ class Wiring:
         return {name: tool.timeout for name, tool in self.registry.tools.items() if tool.timeout}
 
     @cached_property
-    def recorder(self) -> SpoolRecorder:
-        """The recorder of this process; `close` ends it."""
+    def scrubber(self) -> Scrubber:
+        """What takes personal data out of records and logs. Raises `InvalidSettings`."""
+        from taskmark.privacy.detectors import BUILT_IN
+        from taskmark.privacy.logs import scrub_logs
+        from taskmark.privacy.scrubbing import chosen
+
+        plugged = self.registry.detectors if self.settings.plugins else {}
+        found = chosen(self.settings.scrub, {**BUILT_IN, **plugged})
+        scrub_logs(found)
+        return found
+
+    @cached_property
+    def recorder(self) -> Recorder:
+        """What takes this process's records: scrubbed, then spooled; `close` ends it."""
+        from taskmark.privacy.recording import ScrubbingRecorder
+
+        return ScrubbingRecorder(self.spool, self.scrubber)
+
+    @cached_property
+    def spool(self) -> SpoolRecorder:
+        """The spool of this process, which nothing but the recorder writes to."""
         from taskmark.store.schema import open_store
         from taskmark.store.spool import SpoolRecorder
 
@@ -176,6 +196,6 @@ class Wiring:
 
         What did not is on disk, and the next process takes it from there.
         """
-        if "recorder" in self.__dict__:
-            return self.recorder.close(seconds)
+        if "spool" in self.__dict__:
+            return self.spool.close(seconds)
         return True

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from starter.catching_up import keep_up
 from starter.connection import register_search_attributes
+from starter.garbage import search_less
 from starter.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ async def working(client: Client, wiring: Wiring) -> AsyncIterator[None]:
     """
     await register_search_attributes(client)
     worker = wiring.worker(client)
+    search_less()
     keeping_up = asyncio.create_task(keep_up(client, wiring))
     try:
         async with _stopped_in_time(worker, wiring.settings.grace_seconds + STOPPING_SECONDS):

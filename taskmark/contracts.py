@@ -85,6 +85,17 @@ def idempotency_key(execution: str, phase: str, step: str, item: int | None) -> 
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 
 
+def span_id(execution: str, phase: str, step: str = "", item: int | None = None, attempt: int = 1) -> str:
+    """Returns the span of one try of a step, or of a phase if no step is named: 16 hex digits.
+
+    Those of one execution begin alike: what is written together lies together in an index.
+    """
+    parts = (execution, phase, step, "" if item is None else str(item), str(attempt))
+    texts = (execution, "\x1f".join(parts))
+    whole, own = (hashlib.sha256(text.encode(errors="replace")).hexdigest() for text in texts)
+    return whole[:4] + own[:12]
+
+
 # --- states ---------------------------------------------------------------------------------------
 
 
@@ -200,6 +211,9 @@ class StartTask(Message):
     report_to: Id | None = None
     """Workflow id of the phase that runs this one as a sub-task, and is told when it stands still."""
     cause: Word = "user"
+    """What starts it: `user`, `schedule`, `webhook`, `parent` or `retry`."""
+    retry_of: Id | None = None
+    """The execution that this one repeats; they share a trace."""
 
 
 class Compiled(Message):
@@ -253,6 +267,10 @@ class PhaseStart(Message):
     wish: Wish = Wish()
     report_budget: int = 300
     """Progress reports it may send in its life; what always goes through is not counted."""
+    spans: dict[str, str] = Field(default_factory=dict)
+    """Of what it reads of other phases: `phases.<slug>` and `steps.<id>`."""
+    cause: str | None = None
+    """What started the execution."""
 
 
 class StepState(Message):
@@ -390,6 +408,10 @@ class StepCall(Message):
     refresh_credentials: bool = False
     inline_limit: int = INLINE_LIMIT
     """Bytes of JSON above which the output goes to the artifact store: its share of the phase's budget."""
+    parents: tuple[str, ...] = ()
+    """Spans of what it reads."""
+    cause: str | None = None
+    """What started the execution."""
 
 
 class Usage(Message):
@@ -407,6 +429,8 @@ class StepDone(Message):
     files: tuple[str, ...] = ()
     """Files it wrote, relative to the root."""
     worker: str = ""
+    resources: dict[str, float] | None = None
+    """What the processes it ran used, if it ran any: `cpu_seconds`, `max_rss_bytes`."""
 
 
 # --- results, control and progress ----------------------------------------------------------------
@@ -474,6 +498,8 @@ class FinalRecord(Message):
     inputs: dict[str, Json] = Field(default_factory=dict)
     parent_id: str | None = None
     cause: str = "user"
+    assigned_agent: str | None = None
+    retry_of: str | None = None
 
 
 class ControlRequest(Message):

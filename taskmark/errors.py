@@ -54,6 +54,8 @@ class Failure(BaseModel):
     hint: str | None = None
     """What to do about it."""
     stack: str | None = None
+    stack_hash: str | None = None
+    """Of the stack without what differs from run to run (`taskmark.stack_hash`): one per bug."""
 
 
 class TaskmarkError(Exception):

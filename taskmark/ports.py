@@ -46,6 +46,9 @@ class StepContext:
     reduced: bool = False
     refresh_credentials: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+    resources: dict[str, float] = field(default_factory=dict)
+    """What its processes used so far, as who ran them says: `cpu_seconds` of all, `max_rss_bytes` of the
+    largest, which is never below what their launcher needs."""
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("taskmark.step"))
 
 

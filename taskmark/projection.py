@@ -20,7 +20,17 @@ from taskmark.contracts import (
     StepStatus,
 )
 from taskmark.errors import Failure
-from taskmark.records import AttemptRecord, EventKind, EventRecord, ExecutionRecord, PhaseRecord, Record
+from taskmark.records import (
+    AttemptRecord,
+    EventKind,
+    EventRecord,
+    ExecutionRecord,
+    PhaseRecord,
+    Record,
+    outcome,
+)
+from taskmark.retrieval import written_by
+from taskmark.task.model import Json
 
 Provenance = Literal["live", "backfilled"]
 
@@ -44,6 +54,7 @@ def attempt_of(
 ) -> AttemptRecord:
     """Returns the record of one attempt: what was asked of an activity, and what it returned if it did."""
     usage = done.usage if done else None
+    files = (done.files or written_by(call.kind, call.name, done.output)) if done else None
     return AttemptRecord(
         execution_id=call.execution_id,
         phase=call.phase,
@@ -62,7 +73,10 @@ def attempt_of(
         worker=worker,
         tokens=usage.tokens if usage else None,
         cost=usage.cost if usage else None,
-        files=done.files if done else None,
+        files=files,
+        resources=done.resources if done else None,
+        parents=call.parents or None,
+        cause=call.cause,
         **fields,
     )
 
@@ -94,6 +108,8 @@ def _execution(final: FinalRecord, provenance: Provenance) -> ExecutionRecord:
         trace_id=result.trace_id,
         parent_id=final.parent_id,
         cause=final.cause,
+        assigned_agent=final.assigned_agent,
+        retry_of=final.retry_of,
         provenance=provenance,
     )
 
@@ -110,25 +126,31 @@ def _phase(final: FinalRecord, slug: str, phase: PhaseOutcome, provenance: Prove
         error=phase.error,
         started_at=phase.started_at,
         finished_at=phase.finished_at,
+        trace_id=final.result.trace_id or None,
         provenance="backfilled" if phase.attempts else provenance,
     )
 
 
 def _step(final: FinalRecord, name: str, step: StepOutcome, provenance: Provenance) -> AttemptRecord:
-    """An attempt was told by whoever made it, and knows more: this only fills in what was lost of it."""
+    """An attempt was told by whoever made it, and knows more: this only fills in what was lost of it.
+
+    A validation is called by its condition, which is not its description.
+    """
+    called = None if step.kind == "validation" and step.attempts else step.name
     return AttemptRecord(
         execution_id=final.result.execution_id,
         phase=step.phase,
         step=name,
         attempt=step.attempts,
         kind=step.kind or None,
-        description=step.name or None,
+        description=called or None,
         status=step.status if step.status.is_final else StepStatus.CANCELLED,
         output=step.output,
         error=step.error,
         started_at=step.started_at,
         finished_at=step.finished_at,
         trace_id=final.result.trace_id,
+        cause=final.cause,
         provenance="backfilled" if step.attempts else provenance,
     )
 
@@ -152,7 +174,7 @@ def _phase_events(execution: str, slug: str, phase: PhaseOutcome) -> Iterator[Ev
         yield EventRecord(execution_id=execution, kind="phase_started", phase=slug, at=phase.started_at)
     kind = _PHASE.get(phase.status)
     if kind and phase.finished_at:
-        payload = {"error": phase.error.message} if phase.error else {}
+        payload = outcome(phase.status, phase.error)
         yield EventRecord(
             execution_id=execution, kind=kind, phase=slug, at=phase.finished_at, payload=payload
         )
@@ -166,7 +188,9 @@ def _last_event(final: FinalRecord) -> EventRecord:
 
 def ended_event(execution: str, status: ExecutionStatus, error: Failure | None, at: datetime) -> EventRecord:
     """Returns the last event of an execution that has ended so; `status` is final."""
-    payload = {"status": status.value}
+    payload: dict[str, Json] = {"status": status.value, "success": status.is_success}
     if error:
         payload["error"] = error.message
+    if status in (ExecutionStatus.FAILED, ExecutionStatus.TIMED_OUT):
+        payload["will_retry"] = False
     return EventRecord(execution_id=execution, kind=_EXECUTION[status], at=at, payload=payload)

@@ -10,6 +10,8 @@ Data only: this module is passed through Temporal's sandbox.
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import islice
+from json import JSONEncoder
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -58,6 +60,15 @@ class ExecutionRecord(Row):
     trace_id: str | None = None
     parent_id: str | None = None
     cause: str | None = None
+    """What started it: `user`, `schedule`, `webhook`, `parent` or `retry`."""
+    assigned_agent: str | None = None
+    """Who does the whole of it: the first of the task's default agents, or whoever took work that is done
+    elsewhere."""
+    retry_of: str | None = None
+    """The execution that this one repeats."""
+    attempts: int = Field(default=1, ge=1)
+    """Counts the tries of the whole, this one included. A failure that will be retried is told as `pending`
+    with one more: what is known of the try before, its end too, is then earlier, however late it comes."""
     provenance: Literal["live", "backfilled"] = "live"
     as_of: datetime | None = None
     """When this was so: orders states that alternate, such as running and paused. Absent, it is the
@@ -77,6 +88,7 @@ class PhaseRecord(Row):
     error: Failure | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    trace_id: str | None = None
     provenance: Literal["live", "backfilled"] = "live"
     as_of: datetime | None = None
     """As in `ExecutionRecord`."""
@@ -108,6 +120,14 @@ class AttemptRecord(Row):
     tokens: int | None = None
     cost: float | None = None
     files: tuple[str, ...] | None = None
+    questions: int | None = None
+    """How many questions it asked people."""
+    resources: dict[str, float] | None = None
+    """What the processes it ran used: `cpu_seconds`, `max_rss_bytes`; absent where nothing measured it."""
+    parents: tuple[str, ...] | None = None
+    """Spans of the attempts whose outputs it read; absent where that is not known."""
+    cause: str | None = None
+    """What started the execution, as there."""
     provenance: Literal["live", "backfilled"] = "live"
     as_of: datetime | None = None
     """As in `ExecutionRecord`."""
@@ -133,8 +153,36 @@ EventKind = Literal[
     "step_cancelled",
     "waiting",
     "decided",
+    "progress",
     "log",
 ]
+
+
+EXCERPT = 200
+"""Characters of an output that an event shows."""
+
+_encoder = JSONEncoder(ensure_ascii=False)
+
+
+def beginning(value: Json, characters: int) -> str:
+    """Returns the first characters of a value as JSON, of a text as it is, without writing out the rest."""
+    if isinstance(value, str):
+        return value[:characters]
+    return "".join(islice(_encoder.iterencode(value), characters))[:characters]
+
+
+def outcome(status: StepStatus, error: Failure | None = None, output: Json = None) -> dict[str, Json]:
+    """Returns what an event says of how a phase, a step or a try of it ended."""
+    told: dict[str, Json] = {}
+    if status in (StepStatus.COMPLETED, StepStatus.FAILED):
+        told["success"] = status is StepStatus.COMPLETED
+    if output is not None:
+        told["output"] = beginning(output, EXCERPT)
+    if error is not None:
+        told["error"] = error.message
+    if status is StepStatus.FAILED:
+        told["will_retry"] = error is not None and error.will_retry
+    return told
 
 
 class EventRecord(Row):

@@ -1,4 +1,5 @@
-"""What steps can use: the built-in tools, agent providers, aggregates and step kinds, and those of plugins.
+"""What steps can use: the built-in tools, agent providers, aggregates and step kinds, and those of plugins;
+and the plugins' detectors of personal data.
 
 A plugin is a module of the user's, named in the setting `plugins`. The decorators here only mark what it
 defines; `load` imports it and collects what is marked. What is broken is kept with its reason, and hurts
@@ -22,6 +23,8 @@ from pydantic import BaseModel
 from taskmark.agents.answering import FunctionProvider
 from taskmark.errors import Category, StepFailed
 from taskmark.ports import AgentProvider, StepContext, Tool
+from taskmark.privacy.detecting import NAMES as BUILTIN_DETECTORS
+from taskmark.privacy.detecting import Detector
 from taskmark.task.model import BUILT_IN_KINDS, Json
 from taskmark.tools.function_tool import FunctionDetails, call_either, check_parameters, function_tool
 from taskmark.tools.sizes import capped
@@ -36,7 +39,7 @@ Aggregate = Callable[[Sequence[Json], Mapping[str, Json]], Awaitable[Json]]
 """Values and the step's `with`, to one value."""
 StepKind = Callable[[str, str, dict[str, Json], StepContext], Awaitable[Json]]
 """Value, description and `with` of a step, and where it runs, to its output."""
-ComponentKind = Literal["tool", "aggregate", "step kind", "agent provider"]
+ComponentKind = Literal["tool", "aggregate", "step kind", "agent provider", "detector"]
 Defined = TypeVar("Defined", bound=Callable[..., Any])
 Found = TypeVar("Found")
 
@@ -53,6 +56,7 @@ class Component:
     name: str
     defined: Any
     details: FunctionDetails | None = None
+    hints: tuple[str, ...] = ()
 
 
 # --- decorators -----------------------------------------------------------------------------------
@@ -98,11 +102,24 @@ def agent_provider(prefix: str) -> Callable[[Defined], Defined]:
     return lambda defined: _mark("agent provider", prefix, defined)
 
 
+def detector(name: str, *, hints: tuple[str, ...] = ()) -> Callable[[Defined], Defined]:
+    """Registers a detector of personal data: `f(text)` returns the `(start, end)` of each thing it finds,
+    which becomes `[name]` in the history store and the logs.
+
+    It sees only texts that hold one of the `hints` (in lower case), if there are any; so it costs little.
+    """
+    return lambda function: _mark("detector", name, function, hints=hints)
+
+
 def _mark(
-    kind: ComponentKind, name: str, defined: Defined, details: FunctionDetails | None = None
+    kind: ComponentKind,
+    name: str,
+    defined: Defined,
+    details: FunctionDetails | None = None,
+    hints: tuple[str, ...] = (),
 ) -> Defined:
     """Notes what something is; whether it is valid is judged when it is loaded."""
-    setattr(defined, _MARK, Component(kind, name, defined, details))
+    setattr(defined, _MARK, Component(kind, name, defined, details, hints))
     return defined
 
 
@@ -120,6 +137,8 @@ class Registry:
     """Those of plugins."""
     providers: dict[str, AgentProvider] = field(default_factory=dict)
     """By the prefix of the model."""
+    detectors: dict[str, Detector] = field(default_factory=dict)
+    """Those of plugins."""
     broken: dict[str, str] = field(default_factory=dict)
     """Name of a component, or of a plugin that cannot be imported, and the reason."""
     plugins: tuple[str, ...] = ()
@@ -200,6 +219,7 @@ class Registry:
             "aggregate": self.aggregates,
             "step kind": self.kinds,
             "agent provider": self.providers,
+            "detector": self.detectors,
         }
         return homes[kind]
 
@@ -269,6 +289,7 @@ def _builtin(path: Sequence[Path], network: NetworkPolicy | None, limits: Proces
         ("aggregate", BUILTIN_AGGREGATES),
         ("step kind", tuple(sorted(BUILT_IN_KINDS))),
         ("agent provider", tuple(registry.providers)),
+        ("detector", BUILTIN_DETECTORS),
     )
     registry.origins = {(kind, name): "taskmark" for kind, names in taken for name in names}
     return registry
@@ -343,9 +364,18 @@ def _provider(component: Component) -> AgentProvider:
     return made  # type: ignore[no-any-return]  # it has the protocol's one method
 
 
+def _detector(component: Component) -> Detector:
+    """Returns the detector. Raises `ValueError`."""
+    check_parameters(component.defined, "text")
+    if inspect.iscoroutinefunction(component.defined):
+        raise ValueError("a detector cannot be `async`: it is asked while records are written")
+    return Detector(component.name, component.defined, hints=component.hints)
+
+
 _MAKERS: Final[dict[ComponentKind, Callable[[Component], Any]]] = {
     "tool": _tool,
     "aggregate": _aggregate,
     "step kind": _kind,
     "agent provider": _provider,
+    "detector": _detector,
 }

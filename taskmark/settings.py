@@ -122,6 +122,10 @@ class Settings(BaseSettings):
     target_memory: Share = Field(default=0.8, examples=[0.8])
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", examples=["info"])
 
+    # what is kept
+    scrub: Names = Field(default=("all",), examples=["all", "none", "email,card,secret"])
+    """Detectors whose findings are taken out of the history store and the logs: `all`, `none` or names."""
+
     # what steps may reach
     http_allow_hosts: Names = Field(default=(), examples=["api.example.com,*.example.org"])
     http_allow_private: bool = Field(default=False, examples=["false"])
@@ -144,12 +148,19 @@ class Settings(BaseSettings):
         """Arguments win over variables, variables over the file."""
         return (init_settings, env_settings, ProjectFile(settings_cls, find_file(Path.cwd())))
 
-    @field_validator("plugins", "http_allow_hosts", mode="before")
+    @field_validator("plugins", "http_allow_hosts", "scrub", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return tuple(part for part in (part.strip() for part in value.split(",")) if part)
+
+    @field_validator("scrub")
+    @classmethod
+    def _all_or_none_or_some(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if (len(names) != 1 and {"all", "none"} & set(names)) or not names:
+            raise ValueError("it is `all`, or `none`, or a list of names of detectors")
+        return names
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -17,10 +17,14 @@ class Unwanted(Exception):
 class Attempts:
     """The observer of one step's calls. Attempts go on counting when a phase runs again."""
 
-    def __init__(self, board: Board, step: Step, is_wanted: Callable[[], bool]) -> None:
+    def __init__(
+        self, board: Board, step: Step, is_wanted: Callable[[], bool], item: int | None = None
+    ) -> None:
         self._board = board
         self._step = step
         self._is_wanted = is_wanted
+        self._item = item
+        self._attempt = 0
 
     def attempt_started(self, attempt: int) -> None:
         """The step runs; of several items the highest attempt is shown.
@@ -29,6 +33,7 @@ class Attempts:
         """
         if not self._is_wanted():
             raise Unwanted
+        self._attempt = attempt
         self._board.begin(self._step)
         state = self._board.steps[self._step.id]
         if state.status is StepStatus.RUNNING and attempt > state.attempt:
@@ -37,3 +42,4 @@ class Attempts:
     def attempt_failed(self, failure: Failure) -> None:
         """Another attempt follows; until then the failure is what the step shows."""
         self._board.change(self._step.id, error=failure)
+        self._board.tell_retry(self._step, failure, self._item, self._attempt)

@@ -9,10 +9,10 @@ from typing import Any
 
 from temporalio import workflow
 
-from taskmark.contracts import PhaseCounts, PhaseReport, PhaseStart, StepState, StepStatus, Wait
+from taskmark.contracts import PhaseCounts, PhaseReport, PhaseStart, StepState, StepStatus, Wait, span_id
 from taskmark.errors import Failure
-from taskmark.plan.phases import title
-from taskmark.records import AttemptRecord, EventKind
+from taskmark.plan.phases import SILENT, title
+from taskmark.records import EXCERPT, AttemptRecord, EventKind, outcome
 from taskmark.task.model import Json, Phase, Step
 from workflows.admission import Admission
 from workflows.recording import event, record
@@ -52,6 +52,7 @@ class Board:
         self._hurried = False
         self._alarms = 0
         self._told_still = -1
+        self._waits = 0
         self._changed: dict[str, None] = {}
         self._here: dict[str, bool] = {}
         """Steps that the workflow itself carries out, and whether this round of the phase is counted."""
@@ -96,7 +97,7 @@ class Board:
         """The step has started; doing it twice changes nothing."""
         if self.steps[step.id].status is StepStatus.PENDING:
             self.change(step.id, status=StepStatus.RUNNING, started_at=workflow.now())
-            self._tell("step_started", step, {"kind": step.kind, "name": title(step)})
+            self._tell("step_started", step, {"kind": step.kind, "name": title(step), "agent": _agent(step)})
 
     def progress(self, step: str, total: int) -> None:
         """The step has so many items."""
@@ -114,7 +115,8 @@ class Board:
         self.change(step.id, status=status, finished_at=workflow.now(), **fields)
         self.finished[step.id] = self.readable[step.id] = _visible(self.steps[step.id])
         error: Failure | None = fields.get("error")
-        payload = {"reason": fields.get("reason"), "error": error.message if error else None}
+        payload = {"agent": _agent(step), "reason": fields.get("reason")}
+        payload |= outcome(status, error, fields.get("output"))
         if fields.get("fallback"):
             payload["fallback"] = True
         self._tell(_ENDED[status], step, payload, self.steps[step.id].attempt)
@@ -123,6 +125,34 @@ class Board:
             self.hurry()
         if step.id in self._here or self.steps[step.id].attempt == 0:
             self._record(step)  # nobody else does: no activity ran
+
+    def tell_retry(self, step: Step, failure: Failure, item: int | None, attempt: int) -> None:
+        """A try has failed and another one follows."""
+        payload = {"agent": _agent(step)} | outcome(StepStatus.FAILED, failure)
+        self._tell("step_failed", step, payload, attempt, item)
+
+    def parents(self, step: Step) -> tuple[str, ...]:
+        """Returns the spans of what the step reads: steps of its own phase, and what the phase was given.
+
+        An aggregate without `over` reads what was answered before it.
+        """
+        lane = step.id[step.id.find("[") :] if "[" in step.id else ""
+        own = [f"{name}{lane}" for name in step.reads_steps]
+        given = [f"steps.{name}" for name in step.reads_steps]
+        given += [f"phases.{slug}" for slug in step.reads_phases]
+        if step.kind == "aggregate" and "over" not in step.arguments:
+            others = (other for other in self.phase.steps if other.id != step.id and other.kind not in SILENT)
+            own += [other.id for other in others if other.id.endswith(lane)]
+            given += [f"phases.{slug}" for slug in self.phase.depends_on]
+        found = [self._span(name) for name in own] + [self.start.spans.get(name) for name in given]
+        return tuple(dict.fromkeys(span for span in found if span is not None))
+
+    def _span(self, step: str) -> str | None:
+        """Returns the span of the try with which a step of this phase completed."""
+        state = self.steps.get(step)
+        if state is None or state.status is not StepStatus.COMPLETED:
+            return None
+        return span_id(self.start.execution_id, self.phase.slug, step, attempt=state.attempt)
 
     def interrupt(self, step: Step) -> None:
         """The task ended first: what had begun is cancelled, and what had not is skipped."""
@@ -145,6 +175,7 @@ class Board:
     def wait(self, wait: Wait) -> None:
         """Something waits for a person from now on; the parent hears it at once."""
         self.waiting[wait.step or wait.name] = wait
+        self._tell_wait(wait)
         self.hurry()
 
     def waited(self, step: str) -> None:
@@ -196,13 +227,35 @@ class Board:
         while some := list(islice(names, REPORTED_STEPS)):
             yield self._report(some, with_outputs=True)
 
-    def _tell(self, kind: EventKind, step: Step, payload: Mapping[str, Json], attempt: int = 0) -> None:
+    def _tell_wait(self, wait: Wait) -> None:
+        self._waits += 1
+        payload = {"kind": wait.kind, "name": wait.name, "prompt": wait.prompt[:EXCERPT]}
+        record(
+            event(
+                self.start.execution_id,
+                "waiting",
+                phase=self.phase.slug,
+                step=wait.step,
+                occurrence=self._waits,
+                payload=payload,
+            )
+        )
+
+    def _tell(
+        self,
+        kind: EventKind,
+        step: Step,
+        payload: Mapping[str, Json],
+        attempt: int = 0,
+        item: int | None = None,
+    ) -> None:
         record(
             event(
                 self.start.execution_id,
                 kind,
                 phase=self.phase.slug,
                 step=step.id,
+                item=item,
                 attempt=attempt,
                 occurrence=self.attempt - 1,
                 payload=payload,
@@ -227,6 +280,9 @@ class Board:
                 finished_at=state.finished_at,
                 as_of=workflow.now(),
                 trace_id=self.start.trace_id,
+                parents=self.parents(step) or None,
+                cause=self.start.cause,
+                questions=1 if step.kind == "question" and state.attempt else None,
             )
         )
 
@@ -236,6 +292,10 @@ def _pending(phase: Phase) -> dict[str, StepState]:
         step.id: StepState(id=step.id, kind=step.kind, name=title(step), critical=step.is_critical)
         for step in phase.steps
     }
+
+
+def _agent(step: Step) -> str | None:
+    return step.value if step.kind == "agent" else None
 
 
 def _visible(state: StepState) -> dict[str, Json]:

@@ -22,6 +22,7 @@ from taskmark.contracts import Limits, StepCall, StepDone
 from taskmark.errors import Category, Failure
 from taskmark.plan import retrying
 from taskmark.task.model import Retry
+from workflows import travelling
 from workflows.admission import Admission, Stopped
 from workflows.clock import within
 from workflows.effort import Effort
@@ -108,7 +109,7 @@ async def call(
 async def _attempt(activity: str, request: StepCall, heartbeat: float, limits: Limits) -> StepDone:
     result: StepDone = await workflow.execute_activity(
         activity,
-        request,
+        travelling.call(request),
         result_type=StepDone,
         activity_id=_id(request),
         start_to_close_timeout=timedelta(seconds=request.timeout) + GRACE,
@@ -134,7 +135,8 @@ def _id(request: StepCall) -> str:
 
 def summary(request: StepCall) -> str:
     """Returns the line that the Web UI shows beside the activity."""
-    item = "" if request.item is None else f" · item {request.item + 1}"
+    asked = "" if request.agent is None else f" ({request.name})"
+    item = "" if request.item is None else f" · item {request.item + 1}{asked}"
     attempt = "" if request.attempt == 1 else f" · attempt {request.attempt}"
     return shortened(f"{request.step}{item}{attempt}: {request.description or request.name}")
 

@@ -83,6 +83,8 @@ class Effort:
             return expressions.render_value(value, names, work)
 
     async def _room(self, size: int) -> None:
+        if not self._lock.locked() and self._has_room(size):
+            return  # the usual case; those who wait go first
         async with self._lock:
             while not self._has_room(size):
                 await workflow.sleep(_NEXT_TASK, summary="much to do, in turns")

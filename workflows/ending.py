@@ -200,6 +200,8 @@ async def record_final(state: TaskState, request: StartTask, ended: TaskResult) 
         inputs=state.inputs if size_of(state.inputs) <= INLINE_LIMIT else {},
         parent_id=request.parent_id,
         cause=request.cause,
+        assigned_agent=next(iter(definition.default_agents), None),
+        retry_of=request.retry_of,
     )
     try:
         await workflow.execute_activity(

@@ -32,6 +32,8 @@ from taskmark.task.packing import unpack
 from workflows.artifacts import size_of
 
 MESSAGE_LIMIT = 4_000
+SCHEDULED_BY = "TemporalScheduledById"
+"""The search attribute that Temporal gives to what a schedule has started."""
 EXAMPLE = '{"task": "repo-health", "inputs": {}}'
 
 
@@ -55,7 +57,14 @@ def read(given: Sequence[Any]) -> StartTask:
         raise refused("invalid_start", message)
     if request.resume_from is not None:
         raise refused("invalid_start", "`resume_from` is not supported by this version")
-    return request
+    return request if "cause" in start else request.model_copy(update={"cause": _cause(request)})
+
+
+def _cause(request: StartTask) -> str:
+    """Returns what started it, of which the start itself says nothing."""
+    if request.retry_of is not None:
+        return "retry"
+    return "schedule" if SCHEDULED_BY in workflow.info().search_attributes else "user"
 
 
 def read_phase(given: Sequence[Any]) -> PhaseStart:

@@ -29,7 +29,7 @@ from taskmark.contracts import (
 from taskmark.errors import Category, Failure, InvalidExpression, StepFailed
 from taskmark.plan.phases import side_by_side
 from taskmark.plan.retrying import backoff
-from taskmark.records import EventKind, PhaseRecord
+from taskmark.records import EventKind, PhaseRecord, outcome
 from taskmark.task.model import Json, Output, Phase, Step
 from taskmark.task.packing import pack, unpack
 from workflows.admission import Admission, Stopped
@@ -291,7 +291,10 @@ class PhaseWorkflow:
             first = asked[0].error
             message = f"every agent of the phase failed; the first: {first.message if first else 'unknown'}"
             category = first.category if first else Category.TRANSIENT
-            return Failure(type="agents_failed", message=message, category=category, phase=self._phase.slug)
+            hint = first.hint if first else None
+            return Failure(
+                type="agents_failed", message=message, category=category, phase=self._phase.slug, hint=hint
+            )
         return None
 
     def _asks(self, state: StepState) -> bool:
@@ -432,8 +435,9 @@ class PhaseWorkflow:
             started_at=None if status.is_final else now,
             finished_at=now if status.is_final else None,
             as_of=now,
+            trace_id=start.trace_id,
         )
-        payload = {"error": self._error.message} if self._error else {}
+        payload = outcome(status, self._error)
         kind = _ENDED.get(status, "phase_started")
         record(row, event(start.execution_id, kind, phase=self._phase.slug, payload=payload))
 

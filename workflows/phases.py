@@ -23,12 +23,14 @@ from taskmark.contracts import (
     StepStatus,
     Wait,
     phase_workflow_id,
+    span_id,
 )
 from taskmark.errors import Failure, InvalidExpression, StepFailed
 from taskmark.plan import phases as rules
 from taskmark.plan.graph import dependents
 from taskmark.task.model import Json, Phase, TaskDefinition
 from taskmark.task.packing import pack, unpack
+from workflows import travelling
 from workflows.admission import Admission, Stopped
 from workflows.artifacts import Shelf, Sources
 from workflows.background import beside, tell
@@ -163,7 +165,7 @@ class PhaseRunner:
         sent = self._state.wish.epoch
         handle = await workflow.start_child_workflow(
             PHASE_WORKFLOW,
-            start,
+            travelling.start(start),
             id=phase_workflow_id(self._execution, phase.slug),
             result_type=PhaseResult,
             cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -213,8 +215,7 @@ class PhaseRunner:
         request = self._request
         asks = {step.value for step in phase.steps if step.kind == "agent"} | set(phase.agents)
         asks |= {s.fallback.name for s in phase.steps if s.fallback and s.fallback.kind == "agent"}
-        plain = any(step.kind == "plain" for step in phase.steps)
-        default = definition.default_agents if plain and not phase.agents else ()
+        default = definition.default_agents if phase.asks_listed() and not phase.agents else ()
         asks |= set(default)
         subtasks = {step.value for step in phase.steps if step.kind == "task"}
         read = (*phase.depends_on, *phase.reads_phases)
@@ -237,7 +238,24 @@ class PhaseRunner:
             limits=self._limits,
             wish=self._state.wish,
             report_budget=max(20, REPORTS // len(definition.phases)),
+            spans=self._spans(phase),
+            cause=request.cause,
         )
+
+    def _spans(self, phase: Phase) -> dict[str, str]:
+        """Returns the spans of what the phase reads of others, as far as it has completed."""
+        state, execution = self._state, self._execution
+        found = {
+            f"phases.{slug}": span_id(execution, slug, attempt=state.outcomes[slug].attempts)
+            for slug in dict.fromkeys((*phase.depends_on, *phase.reads_phases))
+            if state.outcomes[slug].status is StepStatus.COMPLETED
+        }
+        wanted = frozenset(phase.reads_steps)
+        for slug, steps in state.steps.items() if wanted else ():
+            for name in wanted.intersection(steps):
+                if steps[name].status is StepStatus.COMPLETED:
+                    found[f"steps.{name}"] = span_id(execution, slug, name, attempt=steps[name].attempt)
+        return dict(sorted(found.items()))
 
     def _answers(self, definition: TaskDefinition, phase: Phase) -> tuple[Json, ...]:
         """Returns what the phase's aggregates read of the phases it depends on, if one of them does."""

@@ -28,6 +28,7 @@ from taskmark.contracts import (
 )
 from taskmark.errors import Category, Failure, InvalidExpression, StepFailed
 from taskmark.plan import aggregates
+from taskmark.plan.choosing import refusal
 from taskmark.plan.phases import said, title
 from taskmark.task.durations import parse_duration
 from taskmark.task.model import BUILT_IN_KINDS, Agent, Fallback, Json, Phase, Retry, Step
@@ -221,7 +222,7 @@ class StepRunner:
 
     async def _plain(self, step: Step, names: dict[str, Any]) -> Done:
         """An instruction goes to each of the phase's agents; with no agent at all it is a note."""
-        agents = self._phase.agents or self._start.default_agents
+        agents = self._listed
         if not agents:
             self._board.begin_here(step)
             return Done()
@@ -253,7 +254,8 @@ class StepRunner:
             return self._one(step, inner, index, share=len(items))
 
         outputs, failures = await self._all(step, len(items), perform, stop_at_failure=step.is_critical)
-        if failures and step.is_critical:
+        silent = step.agent_expression is not None and len(failures) == len(items)
+        if failures and (step.is_critical or silent):
             first = failures[0]
             message = f"{len(failures)} of {len(items)} items failed; the first: {first.message}"
             raise GaveUp(first.model_copy(update={"message": message}))
@@ -347,9 +349,28 @@ class StepRunner:
         self._before[step.id] = self._board.steps[step.id].attempt
         return await self._call_kind(other, names, item, share)
 
+    @property
+    def _listed(self) -> tuple[str, ...]:
+        """The agents that plain steps of the phase ask, and among which its steps choose."""
+        return self._phase.agents or self._start.default_agents
+
     async def _ask(self, step: Step, names: dict[str, Any], agent: str, item: int | None, share: int) -> Json:
-        text = self._start.agents.get(agent)
-        return await self._call(step, AGENT_ACTIVITY, agent, names, item, share, agent=text)
+        def make() -> StepCall:
+            asked = self._chosen(step, names, item) if step.agent_expression is not None else agent
+            return self._request(step, asked, names, item, share, self._start.agents.get(asked), ())
+
+        return await self._attempts(step, AGENT_ACTIVITY, item, make)
+
+    def _chosen(self, step: Step, names: dict[str, Any], item: int | None) -> str:
+        """Returns the agent that a step chooses. Raises `GaveUp` if it is none of those listed."""
+        chosen = self._effort.evaluate(bare(step.value), names)
+        if chosen in self._listed:
+            return str(chosen)
+        if not self._is_wanted(step, item):
+            raise Unwanted
+        self._board.begin(step)
+        where = "`### Agents` of the phase" if self._phase.agents else "`agents` of the task"
+        raise GaveUp(refusal(step, chosen, self._listed, where))
 
     async def _aggregate(self, step: Step, names: dict[str, Any], item: int | None, share: int) -> Json:
         await self._effort.turn()
@@ -433,13 +454,16 @@ class StepRunner:
         names: dict[str, Any],
         item: int | None,
         share: int,
-        *,
-        agent: Agent | None = None,
         values: tuple[Json, ...] = (),
     ) -> Json:
         def make() -> StepCall:
-            return self._request(step, name, names, item, share, agent, values)
+            return self._request(step, name, names, item, share, None, values)
 
+        return await self._attempts(step, activity, item, make)
+
+    async def _attempts(
+        self, step: Step, activity: str, item: int | None, make: Callable[[], StepCall]
+    ) -> Json:
         limits = self._start.limits
         retry = step.retry or Retry.model_validate(self._start.retry or {})
         done = await call(
@@ -450,7 +474,7 @@ class StepRunner:
             limits=limits,
             admission=self._admission,
             effort=self._effort,
-            observer=Attempts(self._board, step, lambda: self._is_wanted(step, item)),
+            observer=Attempts(self._board, step, lambda: self._is_wanted(step, item), item),
             attempts_before=self._before.get(step.id, 0),
         )
         return done.output
@@ -495,6 +519,8 @@ class StepRunner:
             context=self._context() if asks else {},
             values=values,
             inline_limit=self._share(share),
+            parents=self._board.parents(step),
+            cause=start.cause,
         )
 
     def _context(self) -> dict[str, Json]:
@@ -543,7 +569,7 @@ async def gather(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 def _sources(step: Step) -> Sources:
     """Returns everything in a step that is evaluated."""
-    checked = step.value if step.kind == "validation" else None
+    checked = step.value if step.kind == "validation" else step.agent_expression
     items = step.for_each if isinstance(step.for_each, str) else None
     said = step.description if step.kind not in _PLAINLY_DESCRIBED else None
     instead = (step.fallback.arguments, step.fallback.value) if step.fallback else ()

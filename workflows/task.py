@@ -25,12 +25,13 @@ from taskmark.contracts import (
     PhaseReport,
     Progress,
     StartTask,
+    StepStatus,
     SubtaskReport,
     TaskResult,
 )
 from taskmark.errors import Category, Failure
 from taskmark.plan import phases
-from taskmark.records import DefinitionRecord, ExecutionRecord
+from taskmark.records import DefinitionRecord, ExecutionRecord, outcome
 from taskmark.task.model import Json, TaskDefinition
 from workflows import ending, opening, updates, views
 from workflows.admission import Admission
@@ -189,7 +190,8 @@ class TaskWorkflow:
             await self._await_cancellation()
 
     def _open(self, definition: TaskDefinition, inputs: dict[str, Json]) -> None:
-        digest = hashlib.sha256(self._execution.encode()).hexdigest()
+        first = self._request.retry_of or self._execution
+        digest = hashlib.sha256(first.encode()).hexdigest()
         self._trace_id = self._request.trace_id or digest[:32]
         self._state.open(definition, inputs, workflow.now())
         self._door = Admission(phases.phases_at_once(definition, self._limits.phases), self._state.wish)
@@ -318,9 +320,10 @@ class TaskWorkflow:
                 as_of=now,
                 parent_id=request.parent_id,
                 cause=request.cause,
+                retry_of=request.retry_of,
                 **fields,
             ),
-            event(self._execution, "execution_failed", payload={"error": error.message}),
+            event(self._execution, "execution_failed", payload=outcome(StepStatus.FAILED, failure)),
         )
 
     def _final_status(self) -> ExecutionStatus:
@@ -372,6 +375,8 @@ class TaskWorkflow:
                 trace_id=self._trace_id,
                 parent_id=request.parent_id,
                 cause=request.cause,
+                assigned_agent=next(iter(definition.default_agents), None),
+                retry_of=request.retry_of,
             ),
             event(
                 self._execution,

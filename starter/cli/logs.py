@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from functools import cache
+from functools import cache, partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from taskmark.privacy.logs import ScrubbingFormatter
+
 if TYPE_CHECKING:
+    from taskmark.privacy.scrubbing import Scrubber
     from taskmark.settings import Settings
 
 FILE_NAME = "taskmark.log"
@@ -35,17 +38,17 @@ class _StateFile(RotatingFileHandler):
 
 def to_file(settings: Settings) -> Path:
     """Sends every log to a file in the state directory; returns its path."""
-    _replace(_StateFile(settings.state_dir), settings.log_level.upper())
+    _replace(_StateFile(settings.state_dir), settings.log_level.upper(), settings)
     return settings.state_dir / FILE_NAME
 
 
-def to_stderr(*, debug: bool) -> None:
+def to_stderr(settings: Settings, *, debug: bool) -> None:
     """Sends warnings, or everything, to stderr."""
-    _replace(logging.StreamHandler(sys.stderr), "DEBUG" if debug else "WARNING")
+    _replace(logging.StreamHandler(sys.stderr), "DEBUG" if debug else "WARNING", settings)
 
 
-def _replace(handler: logging.Handler, level: str) -> None:
-    handler.setFormatter(logging.Formatter(_FORMAT))
+def _replace(handler: logging.Handler, level: str, settings: Settings) -> None:
+    handler.setFormatter(ScrubbingFormatter(_FORMAT, partial(_built_in, settings)))
     root = logging.getLogger()
     for previous in [known for known in root.handlers if getattr(known, "of_taskmark", False)]:
         root.removeHandler(previous)
@@ -56,6 +59,16 @@ def _replace(handler: logging.Handler, level: str) -> None:
     # What these say at `info` is for their own developers.
     for name in ("asyncio", "markdown_it", "sqlalchemy", "alembic"):
         logging.getLogger(name).setLevel(max(logging.getLevelName(level), logging.WARNING))
+
+
+def _built_in(settings: Settings) -> Scrubber:
+    """Returns a scrubber without plugins' detectors: they join once the plugins are loaded."""
+    from taskmark.privacy.detectors import BUILT_IN
+    from taskmark.privacy.scrubbing import chosen
+
+    every = tuple(settings.scrub) in (("all",), ("none",))
+    names = settings.scrub if every else [name for name in settings.scrub if name in BUILT_IN]
+    return chosen(names, BUILT_IN)
 
 
 @cache

@@ -196,6 +196,8 @@ def _step(page: _Page, step: PlannedStep) -> None:
 def _notes(step: PlannedStep) -> Iterator[str]:
     if step.kind == "plain":
         yield f" → {', '.join(step.calls)}" if step.calls else " (a note: nobody is asked)"
+    if step.kind == "agent" and step.calls != (step.value,):
+        yield f" → among {', '.join(step.calls)}"
     if step.condition is not None:
         yield f" · if {one_line(step.condition)}"
     if step.decision in ("skipped", "fails"):

@@ -148,5 +148,5 @@ def _settings(*, debug: bool) -> Settings:
     from taskmark.settings import Settings
 
     settings = Settings()
-    logs.to_stderr(debug=debug)
+    logs.to_stderr(settings, debug=debug)
     return settings

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def tools(output: FormatOption = Format.TABLE) -> Exit:
-    """List the tools, aggregates, step kinds and agent providers."""
+    """List the tools, and what else plugins add."""
     from starter.cli.clients import settings
     from starter.wiring import Wiring
 

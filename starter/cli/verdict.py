@@ -58,16 +58,24 @@ def failure_lines(error: Failure) -> Iterator[str]:
 
 
 def _failed_steps(result: TaskResult) -> Iterator[str]:
+    """Yields what failed beside the execution's own error: steps, and items of steps that completed."""
     told = result.error.step if result.error else None
-    failed = [(name, s) for name, s in result.steps.items() if s.status.value == "failed" and name != told]
+    failed = [(name, s) for name, s in result.steps.items() if _has_failed(s) and name != told]
     for name, step in failed[:FAILURES]:
         yield _failed_step(name, step)
     if len(failed) > FAILURES:
         yield f"… and {len(failed) - FAILURES} more failed steps"
 
 
+def _has_failed(step: StepOutcome) -> bool:
+    status = step.status.value
+    return status == "failed" or (status == "completed" and step.error is not None)
+
+
 def _failed_step(name: str, step: StepOutcome) -> str:
     reason = one_line(step.error.message) if step.error else "no reason was given"
+    if step.status.value == "completed":
+        return f"✗ {step.phase} / {name}, in part: {reason}"
     attempts = f" after {step.attempts} attempts" if step.attempts > 1 else ""
     return f"✗ {step.phase} / {name}{attempts}: {reason}"
 

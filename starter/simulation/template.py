@@ -125,7 +125,8 @@ def _entries(
     if not found or (step.kind == "aggregate" and step.value in BUILT_IN):
         return {}
     section = next(iter(found))
-    what = f"{section.removesuffix('s')} {found[section][0]}"
+    name = found[section][0] if step.agent_expression is None else step.value
+    what = f"{section.removesuffix('s')} {name}"
     return {"steps": {path: (what, _output(task, step))}}
 
 

@@ -8,6 +8,7 @@ from starter.simulation.declarations import Declarations, Mocks, keys
 from starter.simulation.expectations import NAMES
 from starter.simulation.mocks import FALLBACK, plain
 from taskmark.errors import InvalidExpression, InvalidTask
+from taskmark.plan.reach import agents_for
 from taskmark.task import expressions
 from taskmark.task.codes import Code
 from taskmark.task.model import BUILT_IN_KINDS, Phase, Step, TaskDefinition
@@ -124,10 +125,8 @@ def callees(task: TaskDefinition, phase: Phase, step: Step) -> dict[str, tuple[s
     match step.kind:
         case "tool":
             found["tools"] = (step.value,)
-        case "agent":
-            found["agents"] = (step.value,)
-        case "plain":
-            found["agents"] = phase.agents or task.default_agents
+        case "agent" | "plain":
+            found["agents"] = agents_for(step, phase, task)
         case "aggregate":
             found["aggregates"] = (step.value,)
         case kind if kind not in BUILT_IN_KINDS:

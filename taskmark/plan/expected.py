@@ -27,7 +27,7 @@ class Expected:
         self, definition: TaskDefinition, foresight: Foresight, verdicts: Verdicts, experience: Experience
     ) -> None:
         self._task, self._foresight, self._verdicts = definition, foresight, verdicts
-        self._timed = with_experience(definition, experience)
+        self._timed = with_experience(definition, experience, foresight.agents)
         self._known = {step.id: step for phase in self._timed.phases for step in phase.steps}
         self.seconds = {phase.slug: self._of_phase(phase) for phase in self._timed.phases}
         """Of phases, by slug."""

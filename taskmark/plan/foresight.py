@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from taskmark.errors import InvalidExpression
@@ -12,7 +13,7 @@ from taskmark.task import expressions
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from taskmark.task.model import Json
+    from taskmark.task.model import Json, Step
 
 LONGEST_TEXT = 2000
 """Characters of a filled-in template; a longer one is cut, because an input may stand in every step."""
@@ -48,6 +49,19 @@ class Foresight:
         found = self.value(for_each).value if isinstance(for_each, str) else for_each
         return found if isinstance(found, list | tuple) else None
 
+    def agents(self, step: Step) -> tuple[str, ...]:
+        """Returns the agents that a step chooses, one per item; none if they cannot be known, and for a step
+        that chooses none."""
+        if step.agent_expression is None:
+            return ()
+        items = [None] if step.for_each is None else self.items(step.for_each) or ()
+        found = [
+            self._foreseen(step.agent_expression, template=False, given={"item": item, "index": index})
+            for index, item in enumerate(items)
+        ]
+        names = tuple(one.value for one in found if isinstance(one.value, str))
+        return names if len(names) == len(found) else ()
+
     def filled(self, value: Json) -> Json:
         """Returns a copy of a step's `with` with its templates filled in where that is possible; the others
         stay as they are written."""
@@ -65,17 +79,18 @@ class Foresight:
         found = self.filled(template)
         return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
 
-    def _foreseen(self, source: str, *, template: bool) -> Foreseen:
+    def _foreseen(
+        self, source: str, *, template: bool, given: Mapping[str, Json] = MappingProxyType({})
+    ) -> Foreseen:
+        """`given` are names that are known beside the inputs."""
         try:
-            if not self._is_known(source, template=template):
+            read = expressions.references(source, template=template)
+            if not all(found.path[0] in given or self._is_given(found.path) for found in read):
                 return Foreseen()
             run = expressions.render if template else expressions.evaluate
-            return Foreseen(known=True, value=run(source, self._names))
+            return Foreseen(known=True, value=run(source, {**self._names, **given}))
         except InvalidExpression as error:
             return Foreseen(known=True, problem=error.message)
-
-    def _is_known(self, source: str, *, template: bool) -> bool:
-        return all(self._is_given(found.path) for found in expressions.references(source, template=template))
 
     def _is_given(self, path: tuple[str, ...]) -> bool:
         if path[0] != "inputs":

@@ -27,7 +27,8 @@ class PlannedStep(Frozen):
     value: str
     name: str
     calls: tuple[str, ...] = ()
-    """The tool, the agents, the sub-task, the aggregate; nothing for what costs no call."""
+    """The tool, the agents, the sub-task, the aggregate; nothing for what costs no call. Of a step that
+    chooses its agent, those that it chooses if that is known, else all that it may."""
     arguments: dict[str, Json] = Field(default_factory=dict, serialization_alias="with")
     """The step's `with`: templates that read only inputs are filled in, the others are as written."""
     effects: bool | None = False

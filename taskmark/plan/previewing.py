@@ -161,7 +161,9 @@ class _Previewing:
     def _calls(self, step: Step, phase: Phase) -> tuple[str, ...]:
         if step.kind in ("validation", "wait", *GATES):
             return ()
-        return agents_for(step, phase, self.task) or ((step.value,) if step.kind != "plain" else ())
+        chosen = tuple(dict.fromkeys(self.foresight.agents(step)))
+        asked = chosen or agents_for(step, phase, self.task)
+        return asked or ((step.value,) if step.kind != "plain" else ())
 
     def _effects_of(self, step: Step, phase: Phase) -> bool | None:
         if step.kind == "task":
@@ -232,7 +234,7 @@ class _Previewing:
         calls, more = 0, False
         for phase, planned in zip(self.task.phases, phases, strict=True):
             for step, about in zip(phase.steps, planned.steps, strict=True):
-                asks = len(agents_for(step, phase, self.task))
+                asks = 1 if step.kind == "agent" else len(agents_for(step, phase, self.task))
                 if about.decision == "skipped" or not asks:
                     more = more or (about.decision != "skipped" and self._asks(step))
                     continue

@@ -66,7 +66,7 @@ def asked(step: Step, phase: Phase, definition: TaskDefinition) -> tuple[str, ..
 
 
 def agents_for(step: Step, phase: Phase, definition: TaskDefinition) -> tuple[str, ...]:
-    """Returns the agents that a step asks when nothing fails."""
-    if step.kind == "agent":
+    """Returns the agents that a step asks when nothing fails; for one that chooses, all that it may."""
+    if step.kind == "agent" and step.agent_expression is None:
         return (step.value,)
-    return (phase.agents or definition.default_agents) if step.kind == "plain" else ()
+    return (phase.agents or definition.default_agents) if step.kind in ("agent", "plain") else ()

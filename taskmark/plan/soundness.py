@@ -75,6 +75,8 @@ def _of_phase(phase: Phase, task: TaskDefinition) -> Iterator[str]:
     yield from _of_name("a phase's name", phase.name, LONGEST_NAME)
     for step in phase.steps:
         yield from _of_step(step, task)
+        if step.agent_expression is not None and not (phase.agents or task.default_agents):
+            yield f"the step {_shown(step.id)} chooses its agent, and no agents are listed that it may choose"
     if phase.parallel and not _ends(phase):
         yield f"steps of the phase {_shown(phase.slug)} wait for each other"
 
@@ -82,7 +84,8 @@ def _of_phase(phase: Phase, task: TaskDefinition) -> Iterator[str]:
 def _of_step(step: Step, task: TaskDefinition) -> Iterator[str]:
     yield from _of_name("a step's id", step.id, LONGEST_ID)
     yield from _of_name("a step's kind", step.kind, LONGEST_ID)
-    if len(step.value) > LONGEST_NAME and step.kind not in ("plain", "validation"):
+    names = step.kind not in ("plain", "validation") and step.agent_expression is None
+    if names and len(step.value) > LONGEST_NAME:
         yield f"what the step {_shown(step.id)} names is too long"
     if step.kind == "task" and step.value not in task.tasks:
         yield f"the step {_shown(step.id)} runs the task {_shown(step.value)}, which is not there"

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -129,6 +130,12 @@ def writing(engine: Engine) -> Iterator[Connection]:
         connection.execution_options(**{_WRITES: True})
         with connection.begin():
             yield connection
+
+
+def inserting(dialect_name: str, target: Table) -> Any:
+    """Returns an insertion into the table that may say what to do with rows that are there already."""
+    dialect = postgresql if dialect_name == "postgresql" else sqlite
+    return dialect.insert(target)
 
 
 def is_about_data(error: Exception) -> bool:

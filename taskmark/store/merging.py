@@ -4,7 +4,7 @@ Each column is a register of its own. It remembers how late the record was that 
 takes another value only from a later one, or, between equals, the greater value: so late, doubled and
 reordered records end in the same row. A later state is, from the most telling on:
 
-1. a higher attempt (of a phase; an ending of a lower attempt is then forgotten);
+1. a higher attempt (of a phase, or of work as a whole; an ending of a lower attempt is then forgotten);
 2. a final status over one that is not;
 3. between final ones what was seen live over what was backfilled, then the *earlier*: a final status
    stays, and what comes after it only fills in what is missing;
@@ -56,9 +56,13 @@ def key_of(record: Record) -> tuple[Any, ...]:
 
 def columns_of(record: Record) -> dict[str, Any]:
     """Returns the fields that are present: moments as UTC datetimes, everything else as JSON values."""
-    plain = record.model_dump(mode="json", exclude={"type"})
-    moments = {field: moment for field in plain if isinstance(moment := getattr(record, field), datetime)}
-    return {field: _column(value) for field, value in {**plain, **moments}.items() if value is not None}
+    found = {}
+    for field, value in record.model_dump(mode="json", exclude={"type"}).items():
+        if isinstance(value, str):
+            found[field] = _column(getattr(record, field))
+        elif value is not None:
+            found[field] = value
+    return found
 
 
 def _column(value: Any) -> Any:
@@ -104,7 +108,7 @@ def _stamp(record: RowRecord) -> Stamp:
     """How late a record is, as numbers that compare; all records have as many."""
     if isinstance(record, DefinitionRecord):
         return _TIMELESS
-    attempt = record.attempt if isinstance(record, PhaseRecord) else 0
+    attempt = _attempt(record)
     live = int(record.provenance == "live")
     place = list(type(record.status)).index(record.status)
     if record.status.is_final:
@@ -112,6 +116,16 @@ def _stamp(record: RowRecord) -> Stamp:
         return (attempt, 1, live, -_microseconds(ended) if ended else -_NEVER, place)
     seen = record.as_of or record.started_at
     return (attempt, 0, _microseconds(seen) if seen else -_NEVER, live, place)
+
+
+def _attempt(record: RowRecord) -> int:
+    match record:
+        case PhaseRecord():
+            return record.attempt
+        case ExecutionRecord():
+            return record.attempts - 1  # the first is 0: so are the stamps from when nobody counted
+        case _:
+            return 0  # it is part of an attempt's key
 
 
 def _microseconds(moment: datetime) -> int:

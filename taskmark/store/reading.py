@@ -6,15 +6,22 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, Row, Select, Table, and_, or_, select
+from sqlalchemy import Engine, Select, Table, and_, or_, select
 from sqlalchemy.exc import DataError
 
 from taskmark.contracts import ExecutionStatus
 from taskmark.errors import UnknownExecution
-from taskmark.records import AttemptRecord, DefinitionRecord, EventRecord, ExecutionRecord, PhaseRecord
-from taskmark.records import Row as RecordModel
+from taskmark.records import (
+    AttemptRecord,
+    DefinitionRecord,
+    EventRecord,
+    ExecutionRecord,
+    PhaseRecord,
+    Row,
+)
 from taskmark.store.engine import reading
-from taskmark.store.tables import Attempts, Definitions, Events, Executions, Phases, table
+from taskmark.store.tables import Attempts, Definitions, Events, Executions, Phases, fields, table
+from taskmark.task.model import Json
 
 CANDIDATES = 5
 """How many executions an ambiguous prefix is explained with."""
@@ -23,7 +30,43 @@ _LAST_TEXT = "\U0010ffff"
 _ENDS = frozenset(
     {"execution_completed", "execution_failed", "execution_cancelled", "execution_timed_out"},
 )
-_Record = TypeVar("_Record", bound=RecordModel)
+_Record = TypeVar("_Record", bound=Row)
+
+
+class StoredExecution(ExecutionRecord):
+    """An execution with what the store adds up of its attempts. Durations are in milliseconds."""
+
+    task_slug: str | None = None
+    duration_ms: int | None = None
+    tokens_used: int | None = None
+    cost: float | None = None
+    questions_asked: int | None = None
+    files_modified: tuple[str, ...] | None = None
+
+
+class _Told(Row):
+    """What follows of a try; see `taskmark.store.deriving`."""
+
+    span_id: str | None = None
+    retry_of: str | None = None
+    duration_ms: int | None = None
+    error_category: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    stack: str | None = None
+    stack_hash: str | None = None
+
+
+class StoredPhase(PhaseRecord, _Told):
+    """A phase with what follows from the rest of it."""
+
+
+class StoredAttempt(AttemptRecord, _Told):
+    """An attempt with what follows from the rest of it."""
+
+    tool: str | None = None
+    causes: tuple[str, ...] | None = None
+    retrieval: dict[str, Json] | None = None
 
 
 class StoredEvent(EventRecord):
@@ -38,7 +81,7 @@ class History:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def execution(self, id: str) -> ExecutionRecord:
+    def execution(self, id: str) -> StoredExecution:
         """Returns the execution of this id, or the only one whose id begins so.
 
         Raises `UnknownExecution` if there is none or several; then the hint lists some.
@@ -46,7 +89,7 @@ class History:
         executions = table(Executions)
         within = and_(executions.c.execution_id >= id, executions.c.execution_id < id + _LAST_TEXT)
         query = select(executions).where(within).order_by(executions.c.execution_id).limit(CANDIDATES + 1)
-        found = self._read(query, ExecutionRecord) if id else ()
+        found = self._read(executions, query, StoredExecution) if id else ()
         # The shortest id sorts first, so an exact match is the first.
         if found and (len(found) == 1 or found[0].execution_id == id):
             return found[0]
@@ -59,7 +102,7 @@ class History:
         project: str | None = None,
         limit: int = 50,
         before: str | None = None,
-    ) -> tuple[ExecutionRecord, ...]:
+    ) -> tuple[StoredExecution, ...]:
         """Returns executions, the latest start first (before them those without one).
 
         `before` is the id of the last execution of the page before. Raises `UnknownExecution` if it
@@ -73,7 +116,7 @@ class History:
         if before is not None:
             query = query.where(self._older_than(executions, before))
         latest = executions.c.started_at.desc().nulls_first(), executions.c.execution_id.desc()
-        return self._read(query.order_by(*latest).limit(limit), ExecutionRecord)
+        return self._read(executions, query.order_by(*latest).limit(limit), StoredExecution)
 
     def _older_than(self, executions: Table, id: str) -> Any:
         found = self._exact(id)
@@ -82,33 +125,36 @@ class History:
             return or_(started.is_not(None), name < id)
         return or_(started < found.started_at, and_(started == found.started_at, name < id))
 
-    def _exact(self, id: str) -> ExecutionRecord:
+    def _exact(self, id: str) -> StoredExecution:
         executions = table(Executions)
-        found = self._read(select(executions).where(executions.c.execution_id == id), ExecutionRecord)
+        query = select(executions).where(executions.c.execution_id == id)
+        found = self._read(executions, query, StoredExecution)
         if not found:
             raise _unknown(id, [])
         return found[0]
 
-    def phases(self, id: str) -> tuple[PhaseRecord, ...]:
+    def phases(self, id: str) -> tuple[StoredPhase, ...]:
         """Returns the phases of the execution of exactly this id in the order of their starts."""
         phases = table(Phases)
         query = select(phases).where(phases.c.execution_id == id)
-        return self._read(query.order_by(phases.c.started_at.nulls_last(), phases.c.phase), PhaseRecord)
+        query = query.order_by(phases.c.started_at.nulls_last(), phases.c.phase)
+        return self._read(phases, query, StoredPhase)
 
-    def attempts(self, id: str, step: str | None = None) -> tuple[AttemptRecord, ...]:
+    def attempts(self, id: str, step: str | None = None) -> tuple[StoredAttempt, ...]:
         """Returns the attempts of an execution, or of one of its steps, in the order of their starts."""
         attempts = table(Attempts)
         query = select(attempts).where(attempts.c.execution_id == id)
         if step is not None:
             query = query.where(attempts.c.step == step)
         key = (attempts.c[column] for column in ("phase", "step", "item", "attempt"))
-        return self._read(query.order_by(attempts.c.started_at.nulls_last(), *key), AttemptRecord)
+        query = query.order_by(attempts.c.started_at.nulls_last(), *key)
+        return self._read(attempts, query, StoredAttempt)
 
     def events(self, id: str, after: int = 0, limit: int = 1000) -> tuple[StoredEvent, ...]:
         """Returns the events of an execution whose number is above `after`, in order."""
         events = table(Events)
         query = select(events).where(events.c.execution_id == id, events.c.seq > after)
-        return self._read(query.order_by(events.c.seq).limit(limit), StoredEvent)
+        return self._read(events, query.order_by(events.c.seq).limit(limit), StoredEvent)
 
     async def follow(self, id: str, after: int = 0, interval: float = 0.5) -> AsyncIterator[StoredEvent]:
         """Yields events as they become known, looking every `interval` seconds, until the execution is
@@ -134,22 +180,20 @@ class History:
     def definition(self, sha256: str) -> DefinitionRecord:
         """Returns a version of a task. Raises `KeyError` if it was never recorded."""
         definitions = table(Definitions)
-        found = self._read(select(definitions).where(definitions.c.sha256 == sha256), DefinitionRecord)
+        query = select(definitions).where(definitions.c.sha256 == sha256)
+        found = self._read(definitions, query, DefinitionRecord)
         if not found:
             raise KeyError(sha256)
         return found[0]
 
-    def _read(self, query: Select[Any], model: type[_Record]) -> tuple[_Record, ...]:
+    def _read(self, target: Table, query: Select[Any], model: type[_Record]) -> tuple[_Record, ...]:
         try:
             with reading(self._engine) as connection:
-                return tuple(_record(model, row) for row in connection.execute(query))
+                found = connection.execute(query)
+                return tuple(model.model_validate(fields(target, row)) for row in found)
         except (DataError, UnicodeEncodeError):
             # What the database can't hold (NUL, half a character) was never recorded.
             return ()
-
-
-def _record(model: type[_Record], row: Row[Any]) -> _Record:
-    return model.model_validate({name: value for name, value in row._mapping.items() if value is not None})
 
 
 def _unknown(id: str, candidates: list[str]) -> UnknownExecution:

@@ -13,12 +13,13 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from taskmark.errors import InvalidSettings
 from taskmark.store.engine import make_engine, reading, writing
+from taskmark.store.searching import make_index
 from taskmark.store.tables import Stored
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision in `migrations/versions`."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -91,6 +92,7 @@ def _revision(connection: Connection) -> str | None:
 
 def _create(connection: Connection) -> None:
     Stored.metadata.create_all(connection)
+    make_index(connection)
     columns = "version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"
     connection.execute(text(f"CREATE TABLE {_VERSIONS} ({columns})"))
     insert = text(f"INSERT INTO {_VERSIONS} VALUES (:head)")  # noqa: S608  # a constant
@@ -101,6 +103,8 @@ def _migrate(connection: Connection) -> None:
     from alembic import command
     from alembic.util import CommandError
 
+    from taskmark.store.refilling import refill
+
     try:
         command.upgrade(migration_config(connection), "head")
     except CommandError as error:
@@ -108,6 +112,7 @@ def _migrate(connection: Connection) -> None:
             f"The store has revision {_revision(connection)}, and this version knows up to {HEAD}: {error}",
             hint="Upgrade Taskmark, or set TASKMARK_DATABASE_URL to another database",
         ) from error
+    refill(connection)
 
 
 def migration_config(connection: Connection) -> Config:

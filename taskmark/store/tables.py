@@ -1,7 +1,9 @@
-"""The tables. Columns are named as the fields of the records they keep (`taskmark.records`)."""
+"""The tables. Their columns have the names by which people ask for them in SQL; in code they have those of
+the fields of the records they keep (`taskmark.records`). docs/history.md tells what each one means."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -19,6 +21,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlmodel import Field, SQLModel
 
@@ -61,8 +64,27 @@ class ItemNumber(TypeDecorator[int]):
 BYTEWISE = Text().with_variant(Text(collation="C"), "postgresql")
 """Text that sorts by its bytes on every database, so that prefixes and cursors mean the same."""
 
+NUMBER = BigInteger().with_variant(Integer, "sqlite")
+"""A number that the database gives: only of this type is it the row's own on SQLite."""
+
 DOCUMENT = JSON(none_as_null=True)
 """`json`, not `jsonb`, on PostgreSQL: the former keeps every text, also with escaped NUL characters."""
+
+
+def column(name: str) -> dict[str, str]:
+    """Returns what names a column apart from its field, for `sa_column_kwargs`."""
+    return {"name": name, "key": _FIELDS[name]}
+
+
+_FIELDS = {
+    "task_list_path": "source_path",
+    "completed_at": "finished_at",
+    "output": "outputs",
+    "tokens_used": "tokens",
+    "files_written": "files",
+    "questions_asked": "questions",
+}
+"""The fields whose columns have another name."""
 
 
 class Stored(SQLModel):
@@ -94,7 +116,7 @@ class Definitions(Merged, table=True):
     task_id: str = Field(sa_type=Text)
     name: str = Field(sa_type=Text)
     version: str = Field(sa_type=Text)
-    source_path: str = Field(sa_type=Text)
+    source_path: str = Field(sa_type=Text, sa_column_kwargs=column("task_list_path"))
     definition: Json = Field(sa_type=DOCUMENT, nullable=False)
 
 
@@ -103,13 +125,14 @@ class Executions(Merged, table=True):
 
     __tablename__ = "executions"
     __table_args__ = (
-        Index(None, "task_id"),
-        Index(None, "status"),
         Index(None, "started_at", "execution_id"),
+        # each with what it is listed by, so that the newest of some are read and not sorted out of all
+        *(Index(None, one, "started_at", "execution_id") for one in ("status", "task_id", "build_id")),
+        *(Index(None, one, "started_at", "execution_id") for one in ("project", "source_path")),
+        Index(None, "assigned_agent", "started_at", "execution_id"),
         Index(None, "trace_id"),
-        Index(None, "build_id"),
-        Index(None, "source_path"),
-        Index(None, "project"),
+        Index(None, "parent_id"),
+        Index(None, "retry_of"),
     )
 
     execution_id: str = Field(primary_key=True, sa_type=BYTEWISE)
@@ -117,45 +140,78 @@ class Executions(Merged, table=True):
     task_name: str | None = Field(default=None, sa_type=Text)
     definition_sha256: str | None = Field(default=None, sa_type=Text)
     task_version: str | None = Field(default=None, sa_type=Text)
-    source_path: str | None = Field(default=None, sa_type=Text)
+    source_path: str | None = Field(default=None, sa_type=Text, sa_column_kwargs=column("task_list_path"))
     project: str | None = Field(default=None, sa_type=Text)
     build_id: str | None = Field(default=None, sa_type=Text)
     status: str = Field(sa_type=Text)
     inputs: Json = Field(default=None, sa_type=DOCUMENT, nullable=True)
-    outputs: Json = Field(default=None, sa_type=DOCUMENT, nullable=True)
+    outputs: Json = Field(default=None, sa_type=DOCUMENT, nullable=True, sa_column_kwargs=column("output"))
     error: Json = Field(default=None, sa_type=DOCUMENT, nullable=True)
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(
+        default=None, sa_type=UtcDateTime, sa_column_kwargs=column("completed_at")
+    )
     trace_id: str | None = Field(default=None, sa_type=Text)
     parent_id: str | None = Field(default=None, sa_type=Text)
     cause: str | None = Field(default=None, sa_type=Text)
     provenance: str = Field(sa_type=Text)
     as_of: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    assigned_agent: str | None = Field(default=None, sa_type=Text)
+    retry_of: str | None = Field(default=None, sa_type=Text)
+    attempts: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
+    task_slug: str | None = Field(default=None, sa_type=Text)
+    duration_ms: int | None = Field(default=None, sa_type=BigInteger)
+    tokens_used: int | None = Field(default=None, sa_type=BigInteger)
+    cost: float | None = Field(default=None, sa_type=Double)
+    questions_asked: int | None = None
+    files_modified: Json = Field(default=None, sa_type=DOCUMENT, nullable=True)
 
 
 class Phases(Merged, table=True):
     """Phases of executions, each as its latest attempt left it."""
 
     __tablename__ = "phases"
+    __table_args__ = (Index(None, "trace_id"),)
 
     execution_id: str = Field(primary_key=True, sa_type=BYTEWISE)
     phase: str = Field(primary_key=True, sa_type=BYTEWISE)
     name: str | None = Field(default=None, sa_type=Text)
     status: str = Field(sa_type=Text)
     attempt: int
-    outputs: Json = Field(default=None, sa_type=DOCUMENT, nullable=True)
+    outputs: Json = Field(default=None, sa_type=DOCUMENT, nullable=True, sa_column_kwargs=column("output"))
     error: Json = Field(default=None, sa_type=DOCUMENT, nullable=True)
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(
+        default=None, sa_type=UtcDateTime, sa_column_kwargs=column("completed_at")
+    )
     provenance: str = Field(sa_type=Text)
     as_of: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    trace_id: str | None = Field(default=None, sa_type=Text)
+    span_id: str | None = Field(default=None, sa_type=Text)
+    retry_of: str | None = Field(default=None, sa_type=Text)
+    duration_ms: int | None = Field(default=None, sa_type=BigInteger)
+    error_category: str | None = Field(default=None, sa_type=Text)
+    error_type: str | None = Field(default=None, sa_type=Text)
+    error_message: str | None = Field(default=None, sa_type=Text)
+    stack: str | None = Field(default=None, sa_type=Text)
+    stack_hash: str | None = Field(default=None, sa_type=Text)
 
 
 class Attempts(Merged, table=True):
     """Tries of steps and of their items. The primary key begins with the execution, which indexes it."""
 
     __tablename__ = "attempts"
-    __table_args__ = (Index(None, "agent"), Index(None, "trace_id"))
+    __table_args__ = (
+        Index(None, "trace_id", "started_at"),
+        Index(None, "span_id"),
+        Index(None, "started_at"),
+        Index(None, "tool", "started_at"),
+        # most attempts have none of these, and then cost nothing here
+        *(
+            Index(None, name, "started_at", sqlite_where=text(known), postgresql_where=text(known))
+            for name, known in (("agent", "agent IS NOT NULL"), ("stack_hash", "stack_hash IS NOT NULL"))
+        ),
+    )
 
     execution_id: str = Field(primary_key=True, sa_type=BYTEWISE)
     phase: str = Field(primary_key=True, sa_type=BYTEWISE)
@@ -171,15 +227,34 @@ class Attempts(Merged, table=True):
     output: Json = Field(default=None, sa_type=DOCUMENT, nullable=True)
     error: Json = Field(default=None, sa_type=DOCUMENT, nullable=True)
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(
+        default=None, sa_type=UtcDateTime, sa_column_kwargs=column("completed_at")
+    )
     idempotency_key: str | None = Field(default=None, sa_type=Text)
     trace_id: str | None = Field(default=None, sa_type=Text)
     worker: str | None = Field(default=None, sa_type=Text)
-    tokens: int | None = Field(default=None, sa_type=BigInteger)
+    tokens: int | None = Field(default=None, sa_type=BigInteger, sa_column_kwargs=column("tokens_used"))
     cost: float | None = Field(default=None, sa_type=Double)
-    files: Json = Field(default=None, sa_type=DOCUMENT, nullable=True)
+    files: Json = Field(
+        default=None, sa_type=DOCUMENT, nullable=True, sa_column_kwargs=column("files_written")
+    )
     provenance: str = Field(sa_type=Text)
     as_of: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    questions: int | None = Field(default=None, sa_column_kwargs=column("questions_asked"))
+    resources: Json = Field(default=None, sa_type=DOCUMENT, nullable=True)
+    parents: Json = Field(default=None, sa_type=DOCUMENT, nullable=True)
+    cause: str | None = Field(default=None, sa_type=Text)
+    span_id: str | None = Field(default=None, sa_type=Text)
+    retry_of: str | None = Field(default=None, sa_type=Text)
+    causes: Json = Field(default=None, sa_type=DOCUMENT, nullable=True)
+    tool: str | None = Field(default=None, sa_type=Text)
+    duration_ms: int | None = Field(default=None, sa_type=BigInteger)
+    retrieval: Json = Field(default=None, sa_type=DOCUMENT, nullable=True)
+    error_category: str | None = Field(default=None, sa_type=Text)
+    error_type: str | None = Field(default=None, sa_type=Text)
+    error_message: str | None = Field(default=None, sa_type=Text)
+    stack: str | None = Field(default=None, sa_type=Text)
+    stack_hash: str | None = Field(default=None, sa_type=Text)
 
 
 class Events(Stored, table=True):
@@ -204,6 +279,37 @@ class Events(Stored, table=True):
     payload: Json = Field(sa_type=DOCUMENT, nullable=False)
 
 
+class Metrics(Stored, table=True):
+    """Counts and sums over executions and attempts, kept by the writer, so that nobody has to read a million
+    rows to know them. Each row is for one value of one dimension; see `taskmark.store.summing`."""
+
+    __tablename__ = "metrics"
+
+    dimension: str = Field(primary_key=True, sa_type=BYTEWISE)
+    name: str = Field(primary_key=True, sa_type=BYTEWISE)
+    day: str = Field(primary_key=True, sa_type=BYTEWISE)
+    status: str = Field(primary_key=True, sa_type=BYTEWISE)
+    bucket: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    count: int = Field(sa_type=BigInteger)
+    retries: int = Field(sa_type=BigInteger)
+    duration_ms: int = Field(sa_type=BigInteger)
+    tokens_used: int = Field(sa_type=BigInteger)
+    cost_billionths: int = Field(sa_type=BigInteger)
+    questions_asked: int = Field(sa_type=BigInteger)
+
+
+class Texts(Stored, table=True):
+    """What can be searched for in an attempt that has ended: its input, output and error, shortened. The
+    index over the words is the database's own (`taskmark.store.searching`)."""
+
+    __tablename__ = "texts"
+    __table_args__ = (UniqueConstraint("span_id", name="uq_texts_span_id"),)
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=NUMBER)
+    span_id: str = Field(sa_type=Text)
+    words: str = Field(sa_type=Text)
+
+
 class ArtifactContents(Stored, table=True):
     """Outputs too large for history, by content."""
 
@@ -212,6 +318,12 @@ class ArtifactContents(Stored, table=True):
     sha256: str = Field(primary_key=True, sa_type=Text)
     size: int = Field(sa_type=BigInteger)
     content: bytes = Field(sa_type=LargeBinary)
+
+
+def fields(target: Table, row: Sequence[Any]) -> dict[str, Any]:
+    """Returns a whole row by the names of its fields; what is absent is left out."""
+    named = zip(target.columns.keys(), row, strict=True)
+    return {name: value for name, value in named if value is not None}
 
 
 def table(model: type[Stored]) -> Table:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, func, select, text, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, Row, Table, func, select, text
 
 from taskmark.records import EventRecord, Record
-from taskmark.store.engine import is_about_data, reason, writing
+from taskmark.store import searching, summing
+from taskmark.store.deriving import derived
+from taskmark.store.engine import inserting, is_about_data, reason, writing
+from taskmark.store.keys import AT_ONCE, batches, rows_with
 from taskmark.store.merging import (
     KEYS,
     MergedRow,
@@ -25,7 +27,8 @@ from taskmark.store.merging import (
     pack_stamps,
     unpack_stamps,
 )
-from taskmark.store.tables import Attempts, Definitions, Events, Executions, Phases, Stored, table
+from taskmark.store.summing import Change
+from taskmark.store.tables import Attempts, Definitions, Events, Executions, Phases, Stored, fields, table
 
 TABLES: Mapping[str, type[Stored]] = {
     "definition": Definitions,
@@ -39,11 +42,8 @@ TABLES: Mapping[str, type[Stored]] = {
 _LOCKS = 64
 """Locks that writers on PostgreSQL share among all executions."""
 _LOCK_CLASS = 0x74736B
-_KEYS_AT_ONCE = 500
-"""A statement takes a limited number of values."""
 
 _logger = logging.getLogger(__name__)
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,7 @@ def apply(engine: Engine, records: Sequence[Record]) -> None:
             rows.setdefault(record.type, []).append(record)
     with writing(engine) as connection:
         _exclude_other_writers(connection, records)
-        for kind, told in rows.items():
-            _merge_rows(connection, kind, told)
+        _merge_all(connection, rows)
         _add_events(connection, events)
 
 
@@ -113,46 +112,78 @@ def _lock_of(name: str) -> int:
     return hashlib.sha256(name.encode()).digest()[0] % _LOCKS
 
 
-def _merge_rows(connection: Connection, kind: str, records: Sequence[RowRecord]) -> None:
+def _merge_all(connection: Connection, told: Mapping[str, Sequence[RowRecord]]) -> None:
+    """Merges rows, and keeps in line what sums them up: executions last, with what their attempts used."""
+    for kind in ("definition", "phase"):
+        _merge_rows(connection, kind, told.get(kind, ()))
+    attempts = _merge_rows(connection, "attempt", told.get("attempt", ()))
+    using = {change.after["execution_id"] for change in attempts if summing.changes_use(change)}
+    executions = _merge_rows(connection, "execution", told.get("execution", ()), using)
+    searching.add(connection, attempts)
+    summing.add(connection, executions, attempts)
+
+
+def _merge_rows(
+    connection: Connection, kind: str, records: Sequence[RowRecord], using: Collection[str] = ()
+) -> list[Change]:
+    """Merges records into their rows and returns what changed; `using` are executions whose attempts used
+    something, which nobody may have told of."""
     target = table(TABLES[kind])
-    stored = _stored_rows(connection, target, KEYS[kind], {key_of(record) for record in records})
+    told = [(key_of(record), record) for record in records]
+    keys = {key for key, _ in told} | {(execution,) for execution in using}
+    stored = merged_rows(target, KEYS[kind], rows_with(connection, target, KEYS[kind], keys))
     rows = dict(stored)
-    for record in records:
-        rows[key_of(record)] = merge(rows.get(key_of(record)), record)
-    changed = [row for key, row in rows.items() if row != stored.get(key)]
-    if changed:
-        absent = dict.fromkeys(target.columns.keys())
-        values = [{**absent, **row.values, "stamps": pack_stamps(row.stamps)} for row in changed]
+    for key, record in told:
+        rows[key] = merge(rows.get(key), record)
+    if kind == "execution":
+        summed = [str(key[0]) for key in rows if key not in stored or key[0] in using]
+        for execution, used in summing.used(connection, summed).items():
+            row = rows[execution,]
+            rows[execution,] = MergedRow({**row.values, **used}, row.stamps)
+    changed = {key: row for key, row in rows.items() if row != stored.get(key)}
+    return write_rows(connection, kind, changed, stored)
+
+
+def write_rows(
+    connection: Connection,
+    kind: str,
+    rows: Mapping[tuple[Any, ...], MergedRow],
+    stored: Mapping[tuple[Any, ...], MergedRow],
+) -> list[Change]:
+    """Writes rows with what follows from them, and returns how they changed."""
+    target = table(TABLES[kind])
+    absent = dict.fromkeys(target.columns.keys())
+    values = [
+        {**absent, **row.values, **derived(kind, row.values), "stamps": pack_stamps(row.stamps)}
+        for row in rows.values()
+    ]
+    if values:
         connection.execute(upsert(connection, target, KEYS[kind]), values)
+    befores = (stored[key].values if key in stored else None for key in rows)
+    return [Change(before, after) for before, after in zip(befores, values, strict=True)]
 
 
-def _stored_rows(
-    connection: Connection, target: Table, key: Sequence[str], keys: Iterable[tuple[Any, ...]]
+def merged_rows(
+    target: Table, key: Sequence[str], rows: Iterable[Row[Any]]
 ) -> dict[tuple[Any, ...], MergedRow]:
+    """Returns rows of a table as what was merged into them, by their keys."""
     found = {}
-    for row in _with_keys(connection, target, key, keys):
-        values = {column: value for column, value in row.items() if value is not None}
+    for row in rows:
+        values = fields(target, row)
         stamps = unpack_stamps(values.pop("stamps"))
-        found[tuple(row[column] for column in key)] = MergedRow(values, stamps)
+        found[tuple(values.get(field) for field in key)] = MergedRow(values, stamps)
     return found
-
-
-def _with_keys(
-    connection: Connection, target: Table, key: Sequence[str], keys: Iterable[tuple[Any, ...]]
-) -> Iterator[Mapping[str, Any]]:
-    columns = tuple_(*(target.c[column] for column in key))
-    for some in _batches(keys, _KEYS_AT_ONCE):
-        query = select(target).where(columns.in_(some))
-        yield from (dict(row) for row in connection.execute(query).mappings())
 
 
 def upsert(connection: Connection, target: Table, key: Sequence[str]) -> Any:
     """Returns the statement that adds rows, or replaces those with the same key, on either database."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(target)
-    others = {
-        column.name: insert.excluded[column.name] for column in target.columns if column.name not in key
-    }
+    return _upsert(connection.dialect.name, target, tuple(key))
+
+
+@cache
+def _upsert(dialect_name: str, target: Table, key: tuple[str, ...]) -> Any:
+    insert = inserting(dialect_name, target)
+    others = {field: insert.excluded[field] for field in target.columns.keys() if field not in key}  # noqa: SIM118 - a collection of columns iterates over these, not their names
     return insert.on_conflict_do_update(index_elements=list(key), set_=others)
 
 
@@ -161,7 +192,8 @@ def _add_events(connection: Connection, events: Sequence[EventRecord]) -> None:
     target = table(Events)
     key = KEYS["event"]
     told = {key_of(event): event for event in reversed(events)}
-    known = {tuple(row[column] for column in key) for row in _with_keys(connection, target, key, told)}
+    rows_known = (fields(target, row) for row in rows_with(connection, target, key, told))
+    known = {tuple(row.get(field) for field in key) for row in rows_known}
     new = [event for event in dict.fromkeys(map(key_of, events)) if event not in known]
     last = _last_numbers(connection, target, dict.fromkeys(str(name[0]) for name in new))
     rows = []
@@ -176,13 +208,7 @@ def _last_numbers(connection: Connection, target: Table, executions: Iterable[st
     """Returns the number of each execution's newest event."""
     found: Counter[Any] = Counter()
     execution = target.c.execution_id
-    for some in _batches(executions, _KEYS_AT_ONCE):
+    for some in batches(executions, AT_ONCE):
         newest = select(execution, func.max(target.c.seq)).where(execution.in_(some)).group_by(execution)
         found.update({row[0]: row[1] for row in connection.execute(newest)})
     return found
-
-
-def _batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
-        yield batch

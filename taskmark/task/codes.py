@@ -59,6 +59,7 @@ class Code(StrEnum):
     UNKNOWN_AGENT = "unknown-agent"
     DUPLICATE_AGENT = "duplicate-agent"
     UNUSED_AGENT = "unused-agent"
+    CHOICE_WITHOUT_AGENTS = "choice-without-agents"
     UNKNOWN_TASK = "unknown-task"
     TASK_CYCLE = "task-cycle"
     TASK_TOO_DEEP = "task-too-deep"

@@ -63,6 +63,12 @@ class StepDraft:
     reads_steps: tuple[str, ...] = ()
     reads_phases: tuple[str, ...] = ()
 
+    @property
+    def chooses_agent(self) -> bool:
+        """Whether its agent is an expression."""
+        value = self.value.value
+        return self.kind == "agent" and value.startswith("{{") and value.endswith("}}")
+
 
 @dataclass
 class PhaseDraft:

@@ -22,6 +22,7 @@ from taskmark.task.parser import check_file, check_text
 from taskmark.task.phases import option_sources
 from taskmark.task.rendering import NOT_IN_THE_FILE, difference, heading
 from taskmark.task.source_text import Findings
+from taskmark.task.step_text import value_text
 from taskmark.task.steps import is_outside, mapping_rows
 from taskmark.task.yaml_layout import lay_out, shifted
 from taskmark.task.yaml_nodes import YamlSource
@@ -300,7 +301,11 @@ def _step_text(text: str, step: Step | None) -> str:
     if step is None or step.kind == "plain":
         return text
     rest = text[len(step.kind) + 1 :].strip()
-    behind = rest[len(step.value) :].strip()
-    if not rest.startswith(step.value) or not behind.startswith("-"):
+    quote = rest[:1] if step.agent_expression is not None and rest[:1] in ('"', "'") else ""
+    written = f"{quote}{step.value}{quote}"
+    if not rest.startswith(written):
         return f"{step.kind}: {rest}".rstrip()
-    return f"{step.kind}: {step.value} - {behind[1:].strip()}".rstrip()
+    behind = rest[len(written) :].strip()
+    if not behind.startswith("-"):
+        return f"{step.kind}: {value_text(step)}{rest[len(written) :]}".rstrip()
+    return f"{step.kind}: {value_text(step)} - {behind[1:].strip()}".rstrip()

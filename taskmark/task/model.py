@@ -128,7 +128,8 @@ class Step(Frozen):
     id: str
     kind: StepKind
     value: str = ""
-    """The tool, agent, expression, aggregate, gate, task or duration that the kind names."""
+    """The tool, agent, expression, aggregate, gate, task or duration that the kind names. An agent may be
+    chosen when the step runs: then this is `{{ expression }}`."""
     description: str = ""
     """For a plain step the instruction itself."""
     arguments: dict[str, Json] = Field(default_factory=dict)
@@ -163,6 +164,12 @@ class Step(Frozen):
         """Whether its failure fails the phase: agents are asked in plural and may fail, others not."""
         return self.kind not in ("agent", "plain") if self.critical is None else self.critical
 
+    @property
+    def agent_expression(self) -> str | None:
+        """The expression that yields its agent's id, or None for a step that names one or asks none."""
+        chosen = self.kind == "agent" and self.value.startswith("{{") and self.value.endswith("}}")
+        return self.value[2:-2].strip() if chosen else None
+
 
 class Phase(Frozen):
     """A group of steps that runs as one child workflow."""
@@ -181,11 +188,16 @@ class Phase(Frozen):
     checkpoint: str | None = None
     steps: tuple[Step, ...] = ()
     agents: tuple[str, ...] = ()
+    """Who answers its plain steps, and whom its steps may choose."""
     outputs: tuple[Output, ...] = ()
     reads_steps: tuple[str, ...] = ()
     """Ids of steps of *other* phases that anything in this phase reads."""
     reads_phases: tuple[str, ...] = ()
     """Slugs of the phases whose outputs anything in this phase reads."""
+
+    def asks_listed(self) -> bool:
+        """Whether a step goes to the agents that are listed for it, or chooses among them."""
+        return any(step.kind == "plain" or step.agent_expression is not None for step in self.steps)
 
 
 class TaskDefinition(Frozen):

@@ -221,8 +221,10 @@ class _Parsing:
     def _look_up(self, phases: list[PhaseDraft], metadata: Metadata) -> None:
         for agent in metadata.agents:
             self._vocabulary.check_agent(agent.text.strip(), agent.place())
+        # Of metadata that cannot be read nobody can say that agents are missing in them.
+        has_default = bool(metadata.agents) or not metadata.readable
         for phase in phases:
-            self._vocabulary.check_phase(phase)
+            self._vocabulary.check_phase(phase, has_default=has_default)
 
     def _load_tasks(self, phases: list[PhaseDraft]) -> dict[str, TaskDefinition]:
         tasks: dict[str, TaskDefinition] = {}

@@ -28,6 +28,11 @@ def item_lines(step: Step) -> list[str]:
     return [f"- {box}{first}", *(f"  {line}" if line else "" for line in others)]
 
 
+def value_text(step: Step) -> str:
+    """Returns a step's value as it stands in a file: an agent's expression in quotes, as in YAML."""
+    return f'"{step.value}"' if step.agent_expression is not None else step.value
+
+
 def _broken(step: Step) -> list[str]:
     ways = _ways(step)
     first = next(ways)
@@ -45,7 +50,7 @@ def _ways(step: Step) -> Iterator[list[str]]:
     elif step.kind == "validation":
         opening, text = "validation: ", f"{step.value}{glue}{step.description}"
     else:
-        opening, text = f"{step.kind}: {step.value}{glue}", step.description
+        opening, text = f"{step.kind}: {value_text(step)}{glue}", step.description
     if "\n" not in text:
         yield [f"{opening}{text}"]
         return

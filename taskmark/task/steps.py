@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskmark.task import options, values
+from taskmark.task.agent_choice import expression_of, read_choice
 from taskmark.task.answer_schemas import check_answer_schema
 from taskmark.task.codes import Code
 from taskmark.task.diagnostics import Edit, Fix
@@ -71,6 +72,8 @@ def read_step(item: Item, kinds: frozenset[str], findings: Findings) -> StepDraf
     _Options(step, findings).read(mapping)
     if step.kind in _TEMPLATED_DESCRIPTIONS or step.kind not in options.BUILT_IN_KINDS:
         step.expressions.extend(_templates_in(step.description.value, step.description))
+    if step.chooses_agent:
+        step.expressions.append(expression_of(step.value))
     return step
 
 
@@ -218,7 +221,8 @@ def _read_text(body: _Body, kinds: frozenset[str], has_mapping: bool, findings: 
         if not whole.value:
             _refuse_no_value(kind, first, findings)
         return StepDraft(kind, first.place(), whole, whole.part(len(whole.value)))
-    value, description = split_value(first.part(match.end()))
+    named = first.part(match.end())
+    value, description = (read_choice(named) if kind == "agent" else None) or split_value(named)
     if rest is not None:
         description = description.joined(" ", rest) if description.value else rest
     if kind == "wait" and value.value:

@@ -23,7 +23,10 @@ def check_usage(phases: Sequence[PhaseDraft], read: Set[str], metadata: Metadata
     for phase in phases:
         _check_agents(phase, findings)
     if metadata.agents and not any(_asks_default(phase) for phase in phases):
-        message = "no step asks the task's agents: they answer plain steps of phases without `### Agents`"
+        message = (
+            "no step asks the task's agents: in phases without `### Agents` they answer plain steps, "
+            "and steps may choose among them"
+        )
         findings.add(Code.UNUSED_AGENT, metadata.agents[0].place(), message)
 
 
@@ -50,8 +53,9 @@ def _sees_all(step: StepDraft, phase: PhaseDraft, has_default: bool) -> bool:
 
 
 def _check_agents(phase: PhaseDraft, findings: Findings) -> None:
-    """Notes agents of a phase that has no plain step for them; those that a step names are asked by it."""
-    if not phase.agents or not phase.steps or any(step.kind == "plain" for step in phase.steps):
+    """Notes agents of a phase that no plain step asks and none may choose; those that a step names are asked
+    by it."""
+    if not phase.agents or not phase.steps or _asks_listed(phase):
         return
     asked = {step.value.value for step in phase.steps if step.kind == "agent"}
     for agent in phase.agents:
@@ -62,4 +66,9 @@ def _check_agents(phase: PhaseDraft, findings: Findings) -> None:
 
 
 def _asks_default(phase: PhaseDraft) -> bool:
-    return not phase.agents and any(step.kind == "plain" for step in phase.steps)
+    return not phase.agents and _asks_listed(phase)
+
+
+def _asks_listed(phase: PhaseDraft) -> bool:
+    """Whether a step goes to the agents that are listed for it, or chooses among them."""
+    return any(step.kind == "plain" or step.chooses_agent for step in phase.steps)

@@ -31,17 +31,23 @@ class Vocabulary:
         """Every agent that was found, by id."""
         return {name: agent for name, agent in self._looked_up.items() if agent is not None}
 
-    def check_phase(self, phase: PhaseDraft) -> None:
-        """Checks the names in a phase."""
+    def check_phase(self, phase: PhaseDraft, *, has_default: bool) -> None:
+        """Checks the names in a phase; `has_default` says whether the task has agents for its phases."""
         for agent in phase.agents:
             self.check_agent(agent.value, agent.place())
         for step in phase.steps:
             self._check_step(step)
+            if step.chooses_agent and not phase.agents and not has_default:
+                message = "this step chooses its agent, and nothing lists the agents that it may choose"
+                hint = "list them under the phase's `### Agents`, or as `agents` of the task"
+                self._findings.add(Code.CHOICE_WITHOUT_AGENTS, step.value.place(), message, hint)
 
     def check_agent(self, id: str, place: Place) -> None:
         """Checks that there is an agent of that id, and keeps it."""
         if not is_agent_id(id):
             hint = "an agent is named like its file in agents/, such as `code-reviewer`"
+            if "{{" in id:
+                hint = "an agent that is chosen is one expression: `agent: \"{{ item ~ '-watcher' }}\"`"
             self._findings.add(Code.INVALID_NAME, place, f"`{shown(id)}` does not name an agent", hint)
             return
         if self._catalog.agent is None:
@@ -65,7 +71,7 @@ class Vocabulary:
         value, place = step.value.value, step.value.place()
         if step.kind == "tool" and value:
             self._check_tool(value, place, step.arguments, step.place, step)
-        elif step.kind == "agent" and value:
+        elif step.kind == "agent" and value and not step.chooses_agent:
             self.check_agent(value, place)
         elif step.kind == "plain":
             self._check_instruction(step)

@@ -12,7 +12,8 @@ command dies with it. On other systems what leaves the group is not found.
     launch.py CONTROL,STATUS,DIRECTORY,MEMORY,CPU,FILE,PROCESSES GRACE WORD…
 
 Descriptors, bytes, seconds and counts; 0 means no limit. What happened goes to STATUS, one line each:
-`pid 12`, then `exit 3`, `signal 9`, `error 2` (errno of the start), `limit memory` or `limit processes`.
+`pid 12`, then `cpu 1500` and `rss 4096` (milliseconds and KiB, of all that has ended), then `exit 3`,
+`signal 9`, `error 2` (errno of the start), `limit memory` or `limit processes`.
 """
 
 from __future__ import annotations
@@ -85,6 +86,9 @@ def main(words: list[str]) -> None:
     ending = watch(order, family, wake)
     # What passes a limit is not asked: a fork bomb would use the time.
     family.wind_down(0 if ending.startswith("limit") else order.grace)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    largest = used.ru_maxrss if LINUX else used.ru_maxrss // 1024  # bytes on macOS
+    order.tell(f"cpu {round((used.ru_utime + used.ru_stime) * 1000)}\nrss {largest}")
     order.tell(ending or outcome(family.status))
 
 

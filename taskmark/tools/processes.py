@@ -127,9 +127,12 @@ async def run(command: Command, context: StepContext, limits: ProcessLimits | No
         place = stack.enter_context(directory(context.root, command.directory))
         pipes = stack.enter_context(_pipes())
         supervised = _Supervised(command, limits, pipes)
-        return await supervised.run(
-            place, environment, min(command.timeout or context.timeout, context.timeout)
-        )
+        try:
+            return await supervised.run(
+                place, environment, min(command.timeout or context.timeout, context.timeout)
+            )
+        finally:
+            supervised.count(context.resources)
 
 
 async def launcher_health() -> Health:
@@ -345,6 +348,13 @@ class _Supervised:
         """What the launcher has reported so far, by the first word of each line."""
         lines = (line.partition(" ") for line in self.said.decode().splitlines())
         return {word: int(value) if value.isdigit() else value for word, _, value in lines}
+
+    def count(self, resources: dict[str, float]) -> None:
+        """Adds what the command used, as far as its launcher could still tell."""
+        told = self._told
+        if "cpu" in told and "rss" in told:
+            resources["cpu_seconds"] = resources.get("cpu_seconds", 0.0) + int(told["cpu"]) / 1000
+            resources["max_rss_bytes"] = max(resources.get("max_rss_bytes", 0.0), int(told["rss"]) * 1024.0)
 
     def _judge(self) -> Ended:
         """Returns how the command ended. Raises `StepFailed` if it was not by itself."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from taskmark.contracts import ADAPTER_LIMIT
+from taskmark.contracts import ADAPTER_LIMIT, is_artifact
 from taskmark.errors import Category, StepFailed
 from taskmark.task.model import Json
 
+LIGHT_WORK = 4_096
+"""Characters in what counts as light."""
+NODE_WORK = 8
+"""Characters that a value of any kind counts as."""
 NARROW = "return less: a part, a summary, or the path of a file that holds the whole"
 
 
@@ -29,6 +35,26 @@ def capped(output: Json, *, source: str = "the step", advice: str = NARROW) -> J
             hint=advice,
         )
     return from_json(encoded)
+
+
+def is_light(*values: Any) -> bool:
+    """Whether walking the values takes no noticeable time: plain, small, with no reference to an artifact."""
+    pending, left = list(values), LIGHT_WORK
+    while pending and left >= 0:
+        value = pending.pop()
+        left -= NODE_WORK
+        if isinstance(value, str):
+            left -= len(value)
+        elif isinstance(value, dict):
+            if is_artifact(value):
+                return False
+            pending += value.keys()
+            pending += value.values()
+        elif isinstance(value, list | tuple):
+            pending += value
+        elif value is not None and not isinstance(value, int | float):
+            return False
+    return left >= 0
 
 
 def _encoded(value: Json, source: str) -> bytes:

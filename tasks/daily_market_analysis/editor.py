@@ -13,15 +13,6 @@ from tasks.investment_committee.market import LISTINGS
 
 MOST_TOLD = 3
 """Findings that the answer itself repeats."""
-SUBJECTS = {
-    "price-watcher": "price",
-    "trend-watcher": "trend",
-    "volatility-watcher": "volatility",
-    "drawdown-watcher": "drawdown",
-    "season-watcher": "season",
-    "correlation-watcher": "correlation",
-}
-"""Agents, and the outputs of the analysis with what they found."""
 
 
 def answer(_instruction: str, context: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,10 +20,9 @@ def answer(_instruction: str, context: Mapping[str, Any]) -> dict[str, Any]:
     reading, phases = reading_of(context), context["phases"]
     if not reading.words:
         return _refusal(reading)
-    said = phases["rapid_analysis"]["outputs"]
     selection = phases["contextual_agent_selection"]["outputs"]
-    asked = selection["agents"]
-    findings = {name: said[SUBJECTS[name]] for name in asked if _is_finding(said.get(SUBJECTS[name]))}
+    asked, said = selection["agents"], phases["rapid_analysis"]["outputs"]["findings"]
+    findings = {name: one for name, one in zip(asked, said, strict=True) if _is_finding(one)}
     silent = [f"{name} did not answer" for name in asked if name not in findings]
     silent += [f"{name} was not asked, because others fit better" for name in selection["left_out"]]
     return {

@@ -20,6 +20,7 @@ from starter.connection import connected
 from starter.gateway import TaskClient
 from starter.wiring import Wiring
 from starter.working import working
+from taskmark.contracts import span_id
 from taskmark.ports import Recorder
 from taskmark.records import EventRecord, Record
 from taskmark.store.merging import key_of
@@ -200,6 +201,41 @@ if: 1 < 2
         "# Parent\n\n## Phase: Only\n### Steps\n- task: part - A task of its own\n  id: sub\n",
         "completed",
     ),
+    "traced": (
+        """# Traced
+
+## Phase: First
+### Steps
+- tool: effect
+  id: a
+  with: {value: 3}
+- tool: shell - Work
+  id: work
+  with: {command: [echo, "{{ steps.a.output }}"]}
+- tool: write-file - Keep it
+  id: keep
+  with: {path: kept.txt, content: "{{ steps.work.output.stdout }}"}
+- tool: read-file - Look at it
+  id: look
+  with: {path: kept.txt}
+### Outputs
+- n: steps.a.output
+
+## Phase: Second
+dependsOn: [First]
+### Steps
+- tool: flaky - Fails once
+  id: b
+  retry: {maxAttempts: 2, backoffMs: 10}
+  if: phases.first.outputs.n == 3
+  with: {failures: 1}
+- aggregate: count - What was said
+  id: all
+- validation: steps.look.output.content != '' and steps.b.output - There is something
+  id: check
+""",
+        "completed",
+    ),
     "decided": (
         "# Decided\n\n## Phase: Ask\n### Steps\n- approval: go - Shall we go?\n- wait: 10ms - A moment\n",
         "completed",
@@ -241,10 +277,11 @@ async def run_all(place: Place, client: TaskClient) -> list[str]:
 def _rows(records: Iterable[Any]) -> list[dict[str, Any]]:
     """Returns what rows say, without what differs between telling it live and later: who told it, the
     fractions of a second in which worker and server saw the same, and the stack of an error."""
-    skipped = {"provenance", "as_of", "seq"}
+    skipped = {"provenance", "as_of", "seq", "stack"}
+    moments = ("started_at", "finished_at", "at", "duration_ms")
     rows = [record.model_dump(mode="json", exclude=skipped) for record in records]
     for row in rows:
-        row |= {name: row[name] is not None for name in ("started_at", "finished_at", "at") if name in row}
+        row |= {name: row[name] is not None for name in moments if name in row}
         if row.get("error"):
             row["error"] = {**row["error"], "stack": None}
     return sorted(rows, key=repr)
@@ -281,8 +318,42 @@ async def test_a_store_that_lost_records_is_made_equal_by_backfill(make_place: C
                 _assert_same_times(store.history.events(execution), whole.history.events(execution))
                 seqs = [event.seq for event in store.history.events(execution)]
                 assert seqs == list(range(1, len(seqs) + 1))
+    _assert_traced(whole.history)
     for store in (whole, *lossy.values()):
         store.close()
+
+
+def _assert_traced(history: History) -> None:
+    """What read what, what failed and what came of it, as the task `traced` says."""
+    name = "exec-traced"
+    found = {(one.step, one.attempt): one for one in history.attempts(name)}
+    spans = {step: one.span_id for (step, _), one in found.items()}
+    first = span_id(name, "first")
+    parents = {step: one.parents for (step, _), one in found.items()}
+    assert parents["a"] is None
+    assert parents["work"] == (spans["a"],)
+    assert parents["b"] == (first,)
+    assert parents["all"] == (spans["b"], first)
+    assert parents["check"] == (spans["b"], spans["look"])
+    failed, passed = found["b", 1], found["b", 2]
+    assert (failed.causes, passed.causes, passed.retry_of) == (("user",), ("retry", "user"), failed.span_id)
+    assert failed.stack_hash
+    assert failed.error_category == "transient"
+    assert found["keep", 1].files == ("kept.txt",)
+    assert found["look", 1].retrieval == {"sources": ["kept.txt"], "count": 1}
+    used = found["work", 1].resources
+    assert used is not None
+    assert used["max_rss_bytes"] > 0
+    assert history.execution(name).files_modified == ("kept.txt",)
+    assert {one.trace_id for one in (*found.values(), *history.phases(name))} == {
+        history.execution(name).trace_id
+    }
+    told = [
+        (one.attempt, one.payload["will_retry"]) for one in history.events(name) if one.kind == "step_failed"
+    ]
+    assert told == [(1, True)]
+    [done] = [one for one in history.events(name) if one.kind == "step_completed" and one.step == "a"]
+    assert done.payload == {"success": True, "output": "3"}
 
 
 def _assert_equal(found: dict[str, Any], wanted: dict[str, Any], drop: int) -> None:

@@ -76,6 +76,7 @@ GIVEN = JSON.filter(lambda value: value is not None)
 MAPPING = st.dictionaries(ANY_TEXT, JSON, max_size=3)
 INPUT = st.from_regex(r"[^\W\d]\w{0,6}(-\w{1,3})?", fullmatch=True)
 AGENT = st.from_regex(r"\w[\w-]{0,6}(\.[\w-]{1,3})?", fullmatch=True)
+CHOICE = st.one_of(CONDITIONS, st.just("'}}\" - ' ~ {'a': {'b': 1}}['a'].b")).map("{{{{ {} }}}}".format)
 RETRY = st.builds(Retry, max_attempts=st.integers(1, 9), backoff_ms=st.integers(0, 100_000))
 
 
@@ -154,6 +155,8 @@ class Drawing:
     looked_up: bool = False
     """Whether other tasks are looked up, so that what they are given is checked."""
     kinds: tuple[str, ...] = KINDS
+    listed: bool = False
+    """Whether the phase lists agents, so that its steps may choose among them."""
 
     def maybe(self, strategy: Any) -> Any:
         return self.draw(st.one_of(st.none(), strategy))
@@ -208,7 +211,8 @@ class Drawing:
     def value(self, kind: str) -> str:
         if kind == "plain":
             return ""
-        by_kind = {"agent": AGENT, "validation": CONDITIONS, "wait": SECONDS.map(duration_text)}
+        agent = st.one_of(AGENT, CHOICE) if self.listed else AGENT
+        by_kind = {"agent": agent, "validation": CONDITIONS, "wait": SECONDS.map(duration_text)}
         value: str = self.draw(
             by_kind.get(kind, VALUE.filter(lambda text: bool(slug(text)) and len(slug(text)) < 100))
         )
@@ -216,6 +220,8 @@ class Drawing:
 
     def phase(self, name: str, earlier: list[str]) -> Phase:
         draw, found = self.draw, slug(name)
+        agents = draw(unique(AGENT))
+        self.listed = bool(agents)
         steps = tuple(self.step(found, position) for position in range(1, draw(st.integers(0, 4)) + 1))
         outputs = draw(st.lists(INPUT, unique=True, max_size=3))
         bare = st.one_of(st.none(), CONDITIONS) if steps else CONDITIONS
@@ -227,7 +233,7 @@ class Drawing:
             max_concurrent=self.maybe(st.integers(1, 99)),
             timeout=self.maybe(SECONDS), retry=self.maybe(RETRY),
             on_failure=draw(st.sampled_from(["fail", "continue", "pause"])), checkpoint=self.maybe(NAME),
-            agents=draw(unique(AGENT)),
+            agents=agents,
             outputs=tuple(Output(name=one, expression=draw(bare)) for one in outputs),
         )  # fmt: skip
 
@@ -303,7 +309,7 @@ def named_agents(task: TaskDefinition) -> list[str]:
     named = [
         *task.default_agents,
         *(agent for phase in task.phases for agent in phase.agents),
-        *(step.value for step in steps if step.kind == "agent"),
+        *(step.value for step in steps if step.kind == "agent" and step.agent_expression is None),
         *(step.fallback.name for step in steps if step.fallback and step.fallback.kind == "agent"),
     ]
     return list(dict.fromkeys(named))

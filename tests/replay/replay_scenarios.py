@@ -339,6 +339,51 @@ SCENARIOS: dict[str, Scenario] = {
         """,
         "completed",
     ),
+    "chosen_agents": Scenario(
+        """
+        ## Phase: Choose
+        ### Steps
+        - tool: effect - Who is asked
+          id: choice
+          with: {name: choice, value: [ann, cid, bob]}
+        ### Outputs
+        - chosen: steps.choice.output.value
+        ## Phase: Ask
+        parallel: true
+        dependsOn: [Choose]
+        ### Agents
+        - ann
+        - bob
+        - cid
+        - dud
+        ### Steps
+        - agent: "{{ item }}" - Yes or no?
+          id: answers
+          forEach: phases.choose.outputs.chosen
+        - agent: "{{ phases.choose.outputs.chosen[index] }}" - And now?
+          forEach: [1, 2]
+          fallback: dud
+        - aggregate: count - Answers
+        """,
+        "completed",
+    ),
+    "agent_not_listed": Scenario(
+        """
+        ## Phase: Ask
+        ### Agents
+        - ann
+        - dud
+        ### Steps
+        - agent: "{{ item }}" - One may not be asked, and one of the others falls back
+          forEach: [ann, zoe, dud]
+          fallback: ann
+        - agent: "{{ item }}" - None answers
+          forEach: [zoe, dud, 7]
+        - agent: "{{ 'z' ~ 'oe' }}" - Fails the phase
+          critical: true
+        """,
+        "failed",
+    ),
     "with_errors": Scenario(
         """
         ## Phase: Only

@@ -21,6 +21,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 from temporalio import workflow
 from temporalio.client import WorkflowHistory
+from temporalio.common import RawValue
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import (
     Interceptor,
@@ -32,6 +33,17 @@ from temporalio.worker import (
     WorkflowOutboundInterceptor,
 )
 
+from taskmark.contracts import (
+    AGENT_ACTIVITY,
+    AGGREGATE_ACTIVITY,
+    KIND_ACTIVITY,
+    PHASE_WORKFLOW,
+    TOOL_ACTIVITY,
+    PhaseStart,
+    StepCall,
+)
+
+STEPS = (TOOL_ACTIVITY, AGENT_ACTIVITY, AGGREGATE_ACTIVITY, KIND_ACTIVITY)
 NOTE = "replaying_note"
 Given = tuple[str, str, Any]
 """Who was called under which id, and with what."""
@@ -64,8 +76,18 @@ class _Outbound(WorkflowOutboundInterceptor):
 
 
 def _note(name: str, key: str, args: Sequence[Any]) -> None:
-    run = workflow.info().run_id
-    workflow.extern_functions()[NOTE](run, (name, key, to_jsonable_python(args[0])))
+    run, given = workflow.info().run_id, args[0]
+    sent = json.loads(given.payload.data) if isinstance(given, RawValue) else to_jsonable_python(given)
+    workflow.extern_functions()[NOTE](run, (name, key, _whole(name, sent)))
+
+
+def _whole(name: str, sent: Any) -> Any:
+    """Returns a message as who gets it reads it: with the defaults that do not travel."""
+    if name == PHASE_WORKFLOW:
+        return PhaseStart.model_validate(sent).model_dump(mode="json")
+    if name.startswith(STEPS):
+        return StepCall.model_validate(sent).model_dump(mode="json")
+    return sent
 
 
 def _recorded(history: WorkflowHistory) -> Iterator[Given]:

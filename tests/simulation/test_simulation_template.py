@@ -39,6 +39,9 @@ requirements:
   fallback: {tool: http, with: {url: "https://example.org"}}
 - agent: ann - Ask her
   id: ann
+- agent: "{{ item }}" - Ask whoever is chosen
+  id: chosen
+  forEach: [bob]
 - tool: python - Call it
   id: called
   with: {function: "m:f", args: ["{{ steps.ann.output.score }}"]}
@@ -69,6 +72,7 @@ dependsOn: [All]
 def test_every_step_that_calls_something_has_a_mock_of_the_shape_that_is_read() -> None:
     text = template(parse_text("# It" + EVERYTHING), "it")
     assert '  ann:  # agent ann\n          output: {"score": null, "vote": null}' in text
+    assert "chosen:  # agent {{ item }}" in text
     assert 'output: {"parts": {"values": null, "first": null}}' in text
     assert "        bob:\n          output: null" in text
     assert "release: approve" in text

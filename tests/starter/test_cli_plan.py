@@ -205,3 +205,19 @@ def test_what_the_docs_show_is_what_the_commands_write(project, capsys):
     for words, text in shown:
         assert run(words.split()) == 0
         assert capsys.readouterr().out == text
+
+
+def test_a_step_that_chooses_its_agent_shows_among_whom(tmp_path: Path) -> None:
+    (tmp_path / "agents").mkdir()
+    for name in ("ann", "bob"):
+        (tmp_path / "agents" / f"{name}.md").write_text(f"---\nname: {name}\n---\nBe {name}.\n")
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "ask.md").write_text(
+        "# Ask\n## Phase: A\n### Agents\n- ann\n- bob\n### Steps\n"
+        '- agent: "{{ item }}" - Well?\n  forEach: ["bob", "bob"]\n'
+        "- agent: \"{{ 'a' ~ execution.id }}\" - Well?\n"
+    )
+    shown = " ".join(taskmark(tmp_path, "plan", "ask").stdout.split())
+    assert "? agent: {{ item }} - Well? → among bob · for 2 items" in shown
+    assert "? agent: {{ 'a' ~ execution.id }} - Well? → among ann, bob" in shown
+    assert "3 calls to 2 agents" in shown

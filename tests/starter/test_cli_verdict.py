@@ -74,6 +74,13 @@ def test_a_mixed_list_is_json(capsys):
     assert '"a"' in outputs(capsys, mixed=[{"a": {"b": 1}}, 2])
 
 
+def test_a_step_that_completed_without_some_of_its_items_says_why(capsys):
+    error = Failure(type="agent_not_listed", message="`{{ item }}` gives 7")
+    steps = {"it": StepOutcome(status=StepStatus.COMPLETED, phase="a", error=error, output=[1, None])}
+    show_verdict(result("completed_with_errors", steps=steps), "Ask")
+    assert "✗ a / it, in part: `{{ item }}` gives 7" in capsys.readouterr().err
+
+
 def test_a_large_output_says_where_it_is(capsys):
     assert "512 KiB, kept as artifact abc" in outputs(capsys, big=artifact_reference("abc", 512 * 1024))
 

@@ -86,12 +86,16 @@ EVERY_KIND: tuple[Record, ...] = (
 )
 
 
+GIVEN = {("events", "seq"), ("texts", "id")}
+"""Numbers that tell the order of arrival."""
+
+
 def rows(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
-    """Everything in the store except the numbers of events, which tell the order of arrival."""
+    """Everything in the store except numbers that tell the order of arrival."""
     found = {}
     with reading(engine) as connection:
         for name, table in Stored.metadata.tables.items():
-            columns = [column for column in table.columns if column.name != "seq"]
+            columns = [column for column in table.columns if (name, column.name) not in GIVEN]
             answers = connection.execute(select(*columns))
             found[name] = sorted((tuple(answer) for answer in answers), key=repr)
     return found
@@ -126,6 +130,8 @@ _executions = st.builds(
     status=st.sampled_from(ExecutionStatus),
     task_id=_texts,
     project=_texts,
+    attempts=st.integers(1, 3),
+    assigned_agent=st.none() | _names,
     inputs=_values,
     outputs=_values,
     **_ended,
@@ -150,8 +156,13 @@ _attempts = st.builds(
     status=st.sampled_from(StepStatus),
     description=_texts,
     output=_values,
+    kind=st.sampled_from([None, "tool", "agent"]),
+    name=_names,
+    agent=st.none() | _names,
     tokens=st.none() | st.integers(0, 2**40),
+    cost=st.none() | st.sampled_from([0.1, 0.2, 0.3, 1e9]),
     files=st.none() | st.tuples(_names),
+    questions=st.none() | st.integers(0, 2),
     **_ended,
 )
 _definitions = st.builds(

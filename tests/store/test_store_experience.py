@@ -47,6 +47,20 @@ def test_of_a_step_with_items_single_items_count_and_of_an_instruction_the_whole
     assert found == {"count": [5.0, 7.0], "lane": [3.0, 4.0], "say": [9.0]}
 
 
+def test_of_a_step_that_asks_several_agents_one_by_one_each_has_its_own_durations(engine: Engine) -> None:
+    asked = [
+        took("a", 5, "ask", kind="agent", agent="ann", item=0),
+        took("a", 9, "ask", kind="agent", agent="bob", item=1),
+    ]
+    apply(engine, [ran("a"), *asked, took("a", 2)])
+
+    found = experience(engine, "demo")
+    assert found.by_agent == {("ask", "ann"): [5.0], ("ask", "bob"): [9.0]}
+    assert found.typical_of("ask", ("ann", "bob", "ann")) == pytest.approx(19 / 3)
+    assert found.typical_of("ask", ("ann", "new")) == 6.0
+    assert found.typical_of("count", ()) == 2.0
+
+
 def test_what_was_used_is_known_of_executions_that_tell_it(engine: Engine) -> None:
     told = [took("a", 1, tokens=100, cost=0.5), took("a", 1, step="more", tokens=20)]
     apply(engine, [ran("a"), ran("b"), *told, took("b", 1)])

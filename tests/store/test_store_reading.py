@@ -122,7 +122,8 @@ def test_what_filters_and_sorts_lists_is_indexed(engine: Engine) -> None:
     from sqlalchemy import inspect
 
     indexed = {index["column_names"][0] for index in inspect(engine).get_indexes("executions")}
-    assert indexed >= {"task_id", "status", "started_at", "trace_id", "build_id", "source_path", "project"}
+    assert indexed >= {"task_id", "status", "started_at", "trace_id", "build_id", "task_list_path"}
+    assert indexed >= {"project", "assigned_agent"}
 
 
 # --- phases, attempts, events ---------------------------------------------------------------------

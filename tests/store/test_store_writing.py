@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
@@ -10,14 +11,18 @@ from itertools import permutations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy import event as sqlalchemy_event
 from store_records import EVERY_KIND, any_record, at, attempt, clear, event, execution, failure, phase, rows
 
 from taskmark.errors import Unreachable
 from taskmark.records import Record
+from taskmark.store.keys import rows_by_keys
+from taskmark.store.merging import KEYS
 from taskmark.store.reading import History
-from taskmark.store.writing import apply, apply_each
+from taskmark.store.schema import open_store
+from taskmark.store.tables import table
+from taskmark.store.writing import TABLES, apply, apply_each
 
 
 @st.composite
@@ -65,6 +70,47 @@ def test_a_batch_costs_statements_per_table_and_not_per_record(engine: Engine) -
     apply(engine, [attempt(item=number) for number in range(400)] + [event(item=n) for n in range(400)])
 
     assert len(statements) < 10
+
+
+def test_writing_asks_the_index_and_never_reads_a_whole_table(new_database: Callable[[str], str]) -> None:
+    """However much is stored already: a step must not cost more in a store of a million. (PostgreSQL chooses
+    its plans by what the tables hold.)"""
+    engine = open_store(new_database("sqlite"))
+    apply(engine, EVERY_KIND)
+    asked: list[tuple[str, object]] = []
+    sqlalchemy_event.listen(engine, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
+    apply(engine, [*EVERY_KIND, execution(status="failed", finished_at=at(1)), attempt("new", tokens=1)])
+    apply(engine, [attempt("new", status="completed", tokens=2), execution("exec-2")])
+    plans = []
+    with engine.connect() as connection:
+        for statement, values in asked:
+            if statement.startswith(("SELECT", "DELETE")):
+                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+                plans += [str(row[-1]) for row in plan]
+    assert plans
+    assert [plan for plan in plans if plan.startswith("SCAN") and "wanted" not in plan] == []
+    engine.dispose()
+
+
+@pytest.mark.parametrize("kind", ["attempt", "event", "phase", "execution"])
+def test_what_is_stored_already_is_looked_up_by_its_key_and_never_sought(engine: Engine, kind: str) -> None:
+    apply(engine, EVERY_KIND)
+    target, key = table(TABLES[kind]), KEYS[kind]
+    statement = rows_by_keys(engine.dialect.name, target, key)
+    statement = statement.params(wanted=json.dumps([["1"] * len(key)]))
+    compiled = str(statement.compile(engine, compile_kwargs={"literal_binds": True}))
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            for way in ("seqscan", "hashjoin", "mergejoin"):  # which a large table does without by itself
+                connection.execute(text(f"SET LOCAL enable_{way} = off"))
+        prefix = "EXPLAIN " if engine.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN "
+        rows = connection.exec_driver_sql(prefix + compiled.replace("%", "%%"))
+        plan = " ".join(str(row[-1]) for row in rows)
+
+    assert f"Seq Scan on {target.name}" not in plan
+    assert f"SCAN {target.name}" not in plan
+    for column in key:
+        assert column in plan
 
 
 def test_more_records_than_a_statement_takes_are_written(engine: Engine, history: History) -> None:

@@ -42,6 +42,8 @@ def test_an_execution_is_told_with_all_that_is_known_of_it():
         "build_id": "b",
         "parent_id": "m",
         "cause": "schedule",
+        "assigned_agent": "a",
+        "retry_of": "r",
     }
     (record,) = of_type(ExecutionRecord, records_of(final("failed", error=ERROR, **fields)))
     told = record.model_dump()
@@ -65,9 +67,11 @@ def test_an_execution_is_told_with_all_that_is_known_of_it():
 def test_its_last_event_tells_how_it_ended(status, kind):
     events = of_type(EventRecord, records_of(final(status, error=ERROR)))
     assert [event.kind for event in events] == ["execution_started", kind]
-    assert events[-1].payload == {"status": status, "error": "out of luck"}
+    retry = {"will_retry": False} if status in ("failed", "timed_out") else {}
+    told = {"status": status, "success": status.startswith("completed"), **retry}
+    assert events[-1].payload == {**told, "error": "out of luck"}
     assert (events[0].at, events[-1].at) == (START, END)
-    assert ended_event("e", ExecutionStatus(status), None, END).payload == {"status": status}
+    assert ended_event("e", ExecutionStatus(status), None, END).payload == told
 
 
 def test_a_phase_is_told_with_its_events():
@@ -84,6 +88,8 @@ def test_a_phase_is_told_with_its_events():
     assert (told["off"].attempt, told["off"].status) == (1, "skipped")
     events = [(event.kind, event.phase) for event in of_type(EventRecord, records)[1:-1]]
     assert events == [("phase_started", "ran"), ("phase_failed", "ran"), ("phase_skipped", "off")]
+    failed = of_type(EventRecord, records)[2]
+    assert failed.payload == {"success": False, "error": "out of luck", "will_retry": False}
 
 
 def test_a_step_is_told_as_its_last_attempt():

@@ -264,6 +264,47 @@ CASES = {
           dud: {fails: {category: logic, message: dud has nothing to say}}
         """,
     ),
+    "agents that are chosen, one that may not be and one that fails": Case(
+        """
+        ```yaml
+        agents: [ann, dud]
+        ```
+        ## Phase: Ask
+        parallel: true
+        ### Steps
+        - agent: "{{ item }}" - Yes?
+          id: chosen
+          forEach: [ann, zoe, dud, 7, "{{ 1"]
+        - agent: "{{ item }}" - Yes?
+          id: instead
+          forEach: [ann, zoe]
+          fallback: ann
+        - agent: "{{ ['zoe'][0] }}" - Yes?
+          id: nobody
+        - agent: "{{ steps.chosen.output[9] }}" - Yes?
+          id: wrong
+        ## Phase: Decide
+        dependsOn: [Ask]
+        ### Agents
+        - cid
+        ### Steps
+        - agent: "{{ steps.chosen.output[0].agent }}" - She is not in the list of this phase
+        - agent: cid - No?
+        - aggregate: count - Answers
+          id: many
+        ## Phase: Nobody
+        onFailure: continue
+        ### Steps
+        - agent: "{{ item }}" - Yes?
+          forEach: [zoe, dud]
+        """,
+        mocks="""
+        agents:
+          ann: {output: {vote: 'yes', agent: ann}}
+          cid: {output: {vote: 'no', agent: cid}}
+          dud: {fails: {category: logic, message: dud has nothing to say}}
+        """,
+    ),
     "all agents of a phase fail": Case(
         """
         ## Phase: A

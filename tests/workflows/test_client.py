@@ -113,8 +113,8 @@ async def test_the_history_lists_executions_and_their_attempts(engine: Engine) -
           with: {failures: 1}
         """
     )
-    recorder = engine.client.wiring.recorder
-    assert await asyncio.to_thread(recorder.flush, 10)
+    spool = engine.client.wiring.spool
+    assert await asyncio.to_thread(spool.flush, 10)
     assert result.execution_id in {e.execution_id for e in await engine.client.history(limit=500)}
     attempts = engine.client.wiring.history.attempts(result.execution_id)
     assert [(a.step, a.attempt, a.status) for a in attempts] == [

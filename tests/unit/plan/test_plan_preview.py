@@ -294,6 +294,37 @@ def test_agent_calls_are_counted_over_agents_and_items():
     assert (used.agent_calls, used.agent_calls_at_least) == (1, True)
 
 
+def chooser(**options):
+    return Step(id="one", kind="agent", value="{{ item }}", **options)
+
+
+def test_a_step_that_chooses_shows_its_choice_if_inputs_decide_it_else_all_that_it_may():
+    listed = {"agents": ("ann", "bob", "cid")}
+    known = planned(
+        phase("a", chooser(for_each="inputs.who"), **listed), inputs={"who": ["cid", "ann", "cid"]}
+    )
+    assert known.phases[0].steps[0].calls == ("cid", "ann")
+    assert (known.usage.agent_calls, known.usage.agent_calls_at_least) == (3, False)
+    unknown = planned(phase("a", chooser(for_each="steps.x.output"), **listed))
+    assert unknown.phases[0].steps[0].calls == ("ann", "bob", "cid")
+    assert (unknown.usage.agent_calls, unknown.usage.agent_calls_at_least) == (1, True)
+    assert unknown.phases[0].steps[0].effects is None
+    assert set(reach(task(phase("a", chooser()), default_agents=("ann", "bob"))).agents) == {"ann", "bob"}
+
+
+def test_a_step_that_chooses_is_expected_to_take_what_its_agents_took():
+    took = {("one", "ann"): [1.0, 3.0, 90.0], ("one", "bob"): [9.0]}
+    learned = Experience(3, {"one": [1.0, 3.0, 90.0, 9.0]}, by_agent=took)
+
+    def expected(*who):
+        one = phase("a", chooser(for_each="inputs.who"), agents=("ann", "bob", "new"))
+        return planned(one, inputs={"who": list(who)}, experience=learned).phases[0].steps[0].expected_seconds
+
+    assert (expected("ann"), expected("ann", "bob"), expected("new")) == (3.0, 12.0, 6.0)
+    anybody = phase("a", chooser(for_each="steps.x.output"), agents=("ann", "bob"))
+    assert planned(anybody, experience=learned).phases[0].steps[0].expected_seconds == 6.0
+
+
 def test_tokens_and_cost_are_known_only_from_earlier_runs():
     ask = phase("a", Step(id="one", kind="agent", value="ann"))
     assert (planned(ask).usage.tokens, planned(ask).usage.cost) == (None, None)

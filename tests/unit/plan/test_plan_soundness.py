@@ -66,6 +66,7 @@ if: phases.a.status == "completed"
         (task(phase(steps=(note(kind="tool", value="x" * 1001),))), "names is too long"),
         (task(phase(steps=(note(kind="task", value="child"),))), "runs the task “child”"),
         (task(phase(steps=(note(kind="wait", value="soon"),))), "cannot wait: 'soon'"),
+        (task(phase(steps=(note(kind="agent", value="{{ item }}"),))), "no agents are listed"),
         (
             task(phase(parallel=True, steps=(note(reads_steps=("t",)), note("t", reads_steps=("s",))))),
             "wait for each other",
@@ -75,6 +76,12 @@ if: phases.a.status == "completed"
 )
 def test_what_it_would_never_make_is_named(definition, words):
     assert words in "; ".join(problems(definition))
+
+
+def test_a_step_may_choose_its_agent_where_agents_are_listed():
+    chooses = note(kind="agent", value="{{ item ~ '" + "x" * 1000 + "' }}")
+    assert problems(task(phase(steps=(chooses,), agents=("ann",)))) == ()
+    assert problems(task(phase(steps=(chooses,)), default_agents=("ann",))) == ()
 
 
 def test_steps_in_sequence_may_name_each_other():

@@ -9,6 +9,8 @@ import pytest
 
 from taskmark.errors import StepFailed
 from taskmark.ports import Question, StepContext
+from taskmark.privacy.detectors import BUILT_IN
+from taskmark.privacy.scrubbing import Scrubber
 from taskmark.registry import Registry, load
 from taskmark.task.model import Agent
 
@@ -42,3 +44,5 @@ async def test_the_example_of_the_page_works(registry: Registry, root: Path, con
     assert await registry.kind("season")("spring", "Sow", {}, context) == {"season": "spring", "todo": "Sow"}
     answer = await registry.provider("almanac").ask(Agent(id="hilda"), Question("?", {}), context)
     assert answer.output == "hilda says: after rain, sun"
+    scrubber = Scrubber([*BUILT_IN.values(), registry.detectors["plot"]])
+    assert scrubber.text("hilda@example.org has plot B-12") == "[email] has [plot]"

@@ -406,3 +406,15 @@ async def test_it_is_healthy_if_it_can_start_processes(monkeypatch: pytest.Monke
         health = await launcher_health()
         assert not health.healthy
         assert reason in health.message
+
+
+async def test_what_commands_used_is_added_up(context: StepContext) -> None:
+    """The CPU of all of them, with what they started, and the memory of the largest."""
+    used = context.resources
+    await run(Command((sys.executable, "-Ic", "x = b'x' * 50_000_000; sum(range(3_000_000))")), context)
+    first = dict(used)
+    assert first["cpu_seconds"] > 0
+    assert first["max_rss_bytes"] > 50_000_000
+    await run(shell("(i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done)"), context)
+    assert used["cpu_seconds"] > first["cpu_seconds"]
+    assert used["max_rss_bytes"] == first["max_rss_bytes"]

@@ -1,0 +1,36 @@
+"""Log lines without personal data, tracebacks included."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from taskmark.privacy.scrubbing import Scrubber
+
+
+class ScrubbingFormatter(logging.Formatter):
+    """Formats as usual, then scrubs the whole line."""
+
+    def __init__(self, form: str, make: Callable[[], Scrubber]) -> None:
+        """`make` is called when there is something to log: most commands log nothing."""
+        super().__init__(form)
+        self._make = make
+
+    @cached_property
+    def scrubber(self) -> Scrubber:
+        """What scrubs the lines."""
+        return self._make()
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns what is written, also of an exception."""
+        return self.scrubber.text(super().format(record))
+
+
+def scrub_logs(scrubber: Scrubber) -> None:
+    """Lets the process's own logs use another scrubber, such as one with the detectors of plugins."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, ScrubbingFormatter):
+            handler.formatter.scrubber = scrubber

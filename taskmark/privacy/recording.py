@@ -1,0 +1,64 @@
+"""Scrubs records before anything keeps them: the spool's files, the quarantine and the store see no more."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel
+
+from taskmark.ports import Recorder
+from taskmark.privacy.scrubbing import Scrubber
+from taskmark.records import Record
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_STRUCTURAL_TEXT: Final = """
+    type kind status category provenance attempt item occurrence seq execution_id parent_id trace_id
+    idempotency_key sha256 definition_sha256 build_id task_id project worker cause phase step agent name
+    task_name version task_version source_path affects started_at finished_at as_of at will_retry
+    retry_in_seconds tokens cost assigned_agent retry_of attempts questions parents resources stack_hash
+"""
+STRUCTURAL: Final = frozenset(_STRUCTURAL_TEXT.split())
+"""Fields of records, and of failures in them, that name, order or measure: people and programs look things up
+by them, so they are kept as they are. Every other field, also a future one, is scrubbed."""
+
+_IDS: Final = ("execution_id", "parent_id", "trace_id", "idempotency_key")
+
+
+class ScrubbingRecorder:
+    """A `taskmark.ports.Recorder` that hands on records without personal data."""
+
+    def __init__(self, recorder: Recorder, scrubber: Scrubber) -> None:
+        self._recorder = recorder
+        self._scrubber = scrubber
+
+    def record(self, *records: Record) -> None:
+        """Scrubs the records and hands them on. Never raises."""
+        self._recorder.record(*(scrubbed(record, self._scrubber) for record in records))
+
+
+def scrubbed(record: Record, scrubber: Scrubber) -> Record:
+    """Returns the record without personal data. The same record gives the same, live or read again."""
+    ids = {str(found) for name in _IDS if (found := getattr(record, name, None))}
+    # An id of a sub-task or of a phase begins with that of the execution that started it.
+    return _scrubbed(record, scrubber, ids | {found.partition("/")[0] for found in ids})
+
+
+def _scrubbed(model: Model, scrubber: Scrubber, ids: set[str]) -> Model:
+    changed: dict[str, Any] = {}
+    for name in _free_fields(type(model)):
+        value = getattr(model, name)
+        if value is None:
+            continue
+        fresh = (
+            _scrubbed(value, scrubber, ids) if isinstance(value, BaseModel) else scrubber.value(value, ids)
+        )
+        if fresh != value:
+            changed[name] = tuple(fresh) if isinstance(value, tuple) else fresh
+    return model.model_copy(update=changed) if changed else model
+
+
+@cache
+def _free_fields(model: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(name for name in model.model_fields if name not in STRUCTURAL)

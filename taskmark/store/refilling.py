@@ -1,0 +1,56 @@
+"""After a migration: what follows from rows, and what sums them up, is made anew by the code of today."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import Connection, select
+
+from taskmark.store import searching, summing
+from taskmark.store.merging import KEYS, MergedRow
+from taskmark.store.summing import Change
+from taskmark.store.tables import Attempts, Executions, Metrics, Phases, Texts, table
+from taskmark.store.writing import TABLES, merged_rows, write_rows
+
+_AT_ONCE = 50
+"""Executions whose rows are read and written together."""
+
+
+def refill(connection: Connection) -> None:
+    """Brings every row up to date. Takes about as long as writing all of them did."""
+    for summary in (Metrics, Texts):
+        connection.execute(table(summary).delete())
+    for executions in _executions(connection):
+        _rewritten(connection, "phase", executions)
+        attempts = _rewritten(connection, "attempt", executions)
+        whole = _rewritten(connection, "execution", executions)
+        searching.add(connection, attempts)
+        summing.add(connection, whole, attempts)
+
+
+def _executions(connection: Connection) -> Iterator[list[str]]:
+    """Yields the ids of all executions, also of those that only other rows tell of."""
+    last = ""
+    while True:
+        found: set[str] = set()
+        for model in (Executions, Phases, Attempts):
+            name = table(model).c.execution_id
+            query = select(name).distinct().where(name > last).order_by(name).limit(_AT_ONCE)
+            found.update(connection.execute(query).scalars())
+        some = sorted(found, key=str.encode)[:_AT_ONCE]
+        if not some:
+            return
+        yield some
+        last = some[-1]
+
+
+def _rewritten(connection: Connection, kind: str, executions: Sequence[str]) -> list[Change]:
+    """Writes the rows of a type again, and returns them as new ones."""
+    target = table(TABLES[kind])
+    query = select(target).where(target.c.execution_id.in_(executions))
+    rows = merged_rows(target, KEYS[kind], connection.execute(query))
+    if kind == "execution":
+        for execution, used in summing.used(connection, [str(key[0]) for key in rows]).items():
+            row = rows[execution,]
+            rows[execution,] = MergedRow({**row.values, **used}, row.stamps)
+    return write_rows(connection, kind, rows, {})

@@ -51,7 +51,8 @@ class MergedRow:
 
 def key_of(record: Record) -> tuple[Any, ...]:
     """Returns what names the row of a record among those of its type."""
-    return tuple(_column(getattr(record, field)) for field in KEYS[record.type])
+    parts = [getattr(record, field) for field in KEYS[record.type]]
+    return tuple(_without_nul(part) if isinstance(part, str) else part for part in parts)
 
 
 def columns_of(record: Record) -> dict[str, Any]:
@@ -68,10 +69,12 @@ def columns_of(record: Record) -> dict[str, Any]:
 def _column(value: Any) -> Any:
     if isinstance(value, datetime):
         return utc(value)
-    if isinstance(value, str):
-        # PostgreSQL keeps no NUL in text; both databases shall tell the same.
-        return value.replace("\x00", "\ufffd")
-    return value
+    return _without_nul(value) if isinstance(value, str) else value
+
+
+def _without_nul(text: str) -> str:
+    """PostgreSQL keeps no NUL in text; both databases shall tell the same."""
+    return text.replace("\x00", "\ufffd")
 
 
 def merge(row: MergedRow | None, record: RowRecord) -> MergedRow:

@@ -83,6 +83,7 @@ class StepRunner:
         self.interrupted = False
         """Whether a stop kept a step from running."""
         self._start = start
+        self._retry = Retry.model_validate(start.retry or {})
         self._phase = phase
         self._board = board
         self._admission = admission
@@ -465,11 +466,10 @@ class StepRunner:
         self, step: Step, activity: str, item: int | None, make: Callable[[], StepCall]
     ) -> Json:
         limits = self._start.limits
-        retry = step.retry or Retry.model_validate(self._start.retry or {})
         done = await call(
             activity,
             make,
-            retry=retry,
+            retry=step.retry or self._retry,
             heartbeat=step.heartbeat or limits.heartbeat,
             limits=limits,
             admission=self._admission,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from store_records import at, attempt, event
+from store_records import at, attempt, event, execution
 
+from taskmark.records import DefinitionRecord, Record
 from taskmark.store import told
 from taskmark.store.memory import MemoryRecorder
 from taskmark.store.told import RememberingRecorder
@@ -41,3 +42,24 @@ def test_it_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder.record(*ends)
 
     assert [recorder.has(one) for one in ends] == [False] * 20 + [True] * 10
+
+
+def test_a_definition_is_handed_on_once() -> None:
+    kept: list[Record] = []
+    recorder = RememberingRecorder(Taking(kept))
+    first = DefinitionRecord(sha256="a" * 64, task_id="demo", name="Demo", definition={})
+    recorder.record(first)
+    recorder.record(first, execution())
+    recorder.record(first.model_copy(update={"sha256": "b" * 64}))
+
+    assert [record.type for record in kept] == ["definition", "execution", "definition"]
+
+
+class Taking:
+    """A recorder that keeps what it is given, doubled or not."""
+
+    def __init__(self, kept: list[Record]) -> None:
+        self._kept = kept
+
+    def record(self, *records: Record) -> None:
+        self._kept += records

@@ -32,6 +32,7 @@ from taskmark.plan.choosing import refusal
 from taskmark.plan.phases import said, title
 from taskmark.task.durations import parse_duration
 from taskmark.task.model import BUILT_IN_KINDS, Agent, Fallback, Json, Phase, Retry, Step
+from workflows import travelling
 from workflows.admission import Admission, Stopped
 from workflows.artifacts import Shelf, Sources, absent, bare, size_of
 from workflows.attempts import Attempts, Unwanted
@@ -429,7 +430,7 @@ class StepRunner:
             try:
                 handle = await workflow.start_child_workflow(
                     TASK_WORKFLOW,
-                    request,
+                    travelling.with_limits(request),
                     id=child,
                     cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
                     parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,

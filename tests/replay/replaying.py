@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 from temporalio import workflow
 from temporalio.client import WorkflowHistory
@@ -38,12 +39,21 @@ from taskmark.contracts import (
     AGGREGATE_ACTIVITY,
     KIND_ACTIVITY,
     PHASE_WORKFLOW,
+    RECORD_ACTIVITY,
+    TASK_WORKFLOW,
     TOOL_ACTIVITY,
+    FinalRecord,
     PhaseStart,
+    StartTask,
     StepCall,
 )
 
 STEPS = (TOOL_ACTIVITY, AGENT_ACTIVITY, AGGREGATE_ACTIVITY, KIND_ACTIVITY)
+_READ: dict[str, type[BaseModel]] = {
+    PHASE_WORKFLOW: PhaseStart,
+    TASK_WORKFLOW: StartTask,
+    RECORD_ACTIVITY: FinalRecord,
+}
 NOTE = "replaying_note"
 Given = tuple[str, str, Any]
 """Who was called under which id, and with what."""
@@ -83,10 +93,10 @@ def _note(name: str, key: str, args: Sequence[Any]) -> None:
 
 def _whole(name: str, sent: Any) -> Any:
     """Returns a message as who gets it reads it: with the defaults that do not travel."""
-    if name == PHASE_WORKFLOW:
-        return PhaseStart.model_validate(sent).model_dump(mode="json")
     if name.startswith(STEPS):
         return StepCall.model_validate(sent).model_dump(mode="json")
+    if name in _READ:
+        return _READ[name].model_validate(sent).model_dump(mode="json")
     return sent
 
 

@@ -127,6 +127,7 @@ class TaskClient:
         from temporalio.common import WorkflowIDConflictPolicy
 
         from workflows.attributes import at_start
+        from workflows.travelling import with_limits
 
         _check_id(id)
         given = dict(inputs or {})
@@ -140,7 +141,7 @@ class TaskClient:
         await self._guard(
             self.client.start_workflow(
                 TASK_WORKFLOW,
-                start.model_copy(update={"cause": cause}),
+                with_limits(start.model_copy(update={"cause": cause})),
                 id=name,
                 task_queue=self.wiring.settings.task_queue,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

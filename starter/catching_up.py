@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from starter.backfill import backfill
 from taskmark.contracts import ExecutionStatus
 from taskmark.errors import Unreachable
+from taskmark.store.filtering import ExecutionFilter
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -48,7 +49,11 @@ async def keep_up(client: Client, wiring: Wiring) -> None:
 def _living(wiring: Wiring) -> list[str]:
     """Returns what the store takes for not ended. Raises `Unreachable`."""
     history = wiring.history
-    return [one.execution_id for status in _LIVING for one in history.executions(status, limit=MOST)]
+    return [
+        one.execution_id
+        for status in _LIVING
+        for one in history.executions(ExecutionFilter(status=(status,)), limit=MOST)
+    ]
 
 
 async def closed_in_temporal(client: Client, executions: list[str]) -> frozenset[str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from taskmark.store.artifacts import KeptArtifacts
     from taskmark.store.reading import History
     from taskmark.store.spool import SpoolRecorder
+    from taskmark.store.told import RememberingRecorder
     from taskmark.task.catalog import Catalog
     from taskmark.task.definitions import Definitions
 
@@ -105,6 +106,13 @@ class Wiring:
         return ScrubbingRecorder(self.spool, self.scrubber)
 
     @cached_property
+    def remembering(self) -> RememberingRecorder:
+        """The recorder of a worker, which tells the end of an attempt once."""
+        from taskmark.store.told import RememberingRecorder
+
+        return RememberingRecorder(self.recorder)
+
+    @cached_property
     def spool(self) -> SpoolRecorder:
         """The spool of this process, which nothing but the recorder writes to."""
         from taskmark.store.schema import open_store
@@ -144,8 +152,9 @@ class Wiring:
 
         settings = self.settings
         agents = Asking(self.registry.provider, settings.default_model)
-        steps = StepActivities(self.registry, agents.ask, self.artifacts, self.recorder, root=settings.root)
-        tasks = TaskActivities(self.compiler().compile, self.artifacts, self.recorder)
+        recorder = self.remembering
+        steps = StepActivities(self.registry, agents.ask, self.artifacts, recorder, root=settings.root)
+        tasks = TaskActivities(self.compiler().compile, self.artifacts, recorder, recorder.has)
         return [*steps.all(), *tasks.all()]
 
     def worker(self, client: Client) -> Worker:
@@ -165,7 +174,7 @@ class Wiring:
             task_queue=settings.task_queue,
             workflows=[TaskWorkflow, PhaseWorkflow],
             activities=self.activities(),
-            interceptors=[RecordingInterceptor(self.recorder)],
+            interceptors=[RecordingInterceptor(self.remembering)],
             workflow_runner=workflow_runner(),
             workflow_task_poller_behavior=pollers,
             activity_task_poller_behavior=pollers,

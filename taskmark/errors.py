@@ -6,6 +6,7 @@
     ├── InvalidInputs       the inputs do not fit the requirements
     ├── InvalidExpression   an expression or template cannot be read or evaluated
     ├── InvalidSettings     a setting is wrong or contradicts another
+    ├── InvalidQuery        a question to the history store cannot be understood
     ├── Unreachable         Temporal or the store does not answer
     ├── UnknownExecution    no execution has that id, or several share the prefix
     ├── Conflict            what is there does not allow what was asked for; nothing was changed
@@ -111,6 +112,10 @@ class InvalidSettings(TaskmarkError):
     """A setting is wrong; the hint names the variable and a value that works."""
 
     category = Category.CONFIGURATION
+
+
+class InvalidQuery(TaskmarkError):
+    """A question to the history store cannot be understood: a cursor, or words to search for."""
 
 
 class Unreachable(TaskmarkError):

@@ -129,8 +129,7 @@ class Executions(Merged, table=True):
         # each with what it is listed by, so that the newest of some are read and not sorted out of all
         *(Index(None, one, "started_at", "execution_id") for one in ("status", "task_id", "build_id")),
         *(Index(None, one, "started_at", "execution_id") for one in ("project", "source_path")),
-        Index(None, "assigned_agent", "started_at", "execution_id"),
-        Index(None, "trace_id"),
+        *(Index(None, one, "started_at", "execution_id") for one in ("assigned_agent", "trace_id")),
         Index(None, "parent_id"),
         Index(None, "retry_of"),
     )

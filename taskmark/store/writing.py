@@ -209,8 +209,7 @@ def _add_events(connection: Connection, events: Sequence[EventRecord]) -> None:
     target = table(Events)
     key = KEYS["event"]
     told = {key_of(event): event for event in reversed(events)}
-    rows_known = (fields(target, row) for row in rows_with(connection, target, key, told))
-    known = {tuple(row.get(field) for field in key) for row in rows_known}
+    known = {tuple(row) for row in rows_with(connection, target, key, told, whole=False)}
     new = [event for event in dict.fromkeys(map(key_of, events)) if event not in known]
     last = _last_numbers(connection, target, dict.fromkeys(str(name[0]) for name in new))
     rows = []

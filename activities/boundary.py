@@ -26,6 +26,9 @@ from taskmark.ports import Recorder
 from taskmark.projection import attempt_of
 from taskmark.records import AttemptRecord
 
+TOLD_AFTER = 0.1
+"""Seconds after which an attempt is told to run. Of most steps only the end is told: half the work."""
+
 
 class Heart:
     """Keeps the last details and sends them with every beat, so that a later attempt finds them."""
@@ -86,7 +89,8 @@ async def supervised(
     heart = Heart()
     heart.start()
     started = datetime.now(UTC)
-    recorder.record(_attempt(call, StepStatus.RUNNING, started_at=started))
+    begun = partial(_record_begun, call, recorder, started)
+    told = asyncio.get_running_loop().call_later(TOLD_AFTER, begun)
     limit = asyncio.timeout(call.timeout)
     try:
         async with limit:
@@ -101,18 +105,29 @@ async def supervised(
         activity.logger.warning("%s failed: %s", call.step, failure.message)
         raise reported(failure, heart.details) from None
     finally:
+        told.cancel()
         heart.stop()
     ended = {"started_at": started, "finished_at": datetime.now(UTC)}
     recorder.record(_attempt(call, StepStatus.COMPLETED, done=done, **ended))
     return done
 
 
+def _record_begun(call: StepCall, recorder: Recorder, started: datetime) -> None:
+    recorder.record(_attempt(call, StepStatus.RUNNING, started_at=started))
+
+
 def _record_cancelled(call: StepCall, recorder: Recorder, started: datetime) -> None:
-    """A worker that shuts down hands its attempt over: that is not a failure, and does not count."""
+    """A worker that shuts down hands its attempt over: that is not a failure, and does not count.
+
+    What has lost its workflow ends quietly: the SDK logs a cancellation that nobody asked for with its stack.
+    """
     if activity.is_worker_shutdown():
         raise ApplicationError("the worker is shutting down; another one takes over", type="worker_shutdown")
     ended = {"started_at": started, "finished_at": datetime.now(UTC)}
     recorder.record(_attempt(call, StepStatus.CANCELLED, **ended))
+    details = activity.cancellation_details()
+    if details is not None and details.not_found:
+        raise ApplicationError("nobody waits for it any more", category=ApplicationErrorCategory.BENIGN)
 
 
 def reported(failure: Failure, details: Any = None) -> ApplicationError:

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
     from starter.embedded.server import EmbeddedServer
     from taskmark.store.elsewhere import Elsewhere
+    from taskmark.store.filtering import ExecutionFilter
+    from taskmark.store.reading import StoredExecution
 
 QUERY_TIMEOUT = timedelta(seconds=5)
 FINAL = frozenset(status.value for status in ExecutionStatus if status.is_final)
@@ -124,6 +126,7 @@ class TaskClient:
         from temporalio.common import WorkflowIDConflictPolicy
 
         from workflows.attributes import at_start
+        from workflows.travelling import with_limits
 
         check_own_id(id)
         given = dict(inputs or {})
@@ -137,7 +140,7 @@ class TaskClient:
         await self._guard(
             self.client.start_workflow(
                 TASK_WORKFLOW,
-                start.model_copy(update={"cause": cause}),
+                with_limits(start.model_copy(update={"cause": cause})),
                 id=name,
                 task_queue=self.wiring.settings.task_queue,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
@@ -296,9 +299,14 @@ class TaskClient:
             )
         return found
 
-    async def history(self, limit: int = 50) -> tuple[ExecutionRecord, ...]:
-        """Returns past and present executions from the history store, newest first."""
-        return await asyncio.to_thread(self.wiring.history.executions, limit=limit)
+    async def history(
+        self, limit: int = 50, wanted: ExecutionFilter | None = None, after: str | None = None
+    ) -> tuple[StoredExecution, ...]:
+        """Returns past and present executions from the history store, newest first; see
+        `History.executions`."""
+        from taskmark.store.filtering import EVERY
+
+        return await asyncio.to_thread(self.wiring.history.executions, wanted or EVERY, limit, after)
 
     # --- control ----------------------------------------------------------------------------------
 

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from temporalio.client import Client
     from temporalio.worker import Worker, WorkerTuner
 
-    from taskmark.ports import Artifacts, Recorder
+    from taskmark.ports import Recorder
     from taskmark.privacy.scrubbing import Scrubber
     from taskmark.registry import Registry
+    from taskmark.store.artifacts import KeptArtifacts
     from taskmark.store.elsewhere import Elsewhere
     from taskmark.store.reading import History
     from taskmark.store.spool import SpoolRecorder
+    from taskmark.store.told import RememberingRecorder
     from taskmark.store.waiting import Completions
     from taskmark.task.catalog import Catalog
     from taskmark.task.definitions import Definitions
@@ -106,6 +108,13 @@ class Wiring:
         return ScrubbingRecorder(self.spool, self.scrubber)
 
     @cached_property
+    def remembering(self) -> RememberingRecorder:
+        """The recorder of a worker, which tells the end of an attempt once."""
+        from taskmark.store.told import RememberingRecorder
+
+        return RememberingRecorder(self.recorder)
+
+    @cached_property
     def spool(self) -> SpoolRecorder:
         """The spool of this process, which nothing but the recorder writes to."""
         from taskmark.store.schema import open_store
@@ -116,7 +125,7 @@ class Wiring:
 
     @cached_property
     def store(self) -> Engine:
-        """The history store, made if there is none. Raises `Unreachable`."""
+        """The history store, up to date, for all but the recorder. Raises `Unreachable`."""
         from taskmark.store.schema import open_store
 
         return open_store(self.settings.database_url)
@@ -144,13 +153,12 @@ class Wiring:
         return Completions(self.store)
 
     @cached_property
-    def artifacts(self) -> Artifacts:
+    def artifacts(self) -> KeptArtifacts:
         """Where large outputs live."""
         from taskmark.store.artifacts import DatabaseArtifacts, FileArtifacts
-        from taskmark.store.schema import open_store
 
         if self.settings.artifact_store == "database":
-            return DatabaseArtifacts(open_store(self.settings.database_url))
+            return DatabaseArtifacts(self.store)
         return FileArtifacts(self.settings.artifacts_folder)
 
     def activities(self) -> Sequence[Any]:
@@ -161,8 +169,9 @@ class Wiring:
 
         settings = self.settings
         agents = Asking(self.registry.provider, settings.default_model)
-        steps = StepActivities(self.registry, agents.ask, self.artifacts, self.recorder, root=settings.root)
-        tasks = TaskActivities(self.compiler().compile, self.artifacts, self.recorder)
+        recorder = self.remembering
+        steps = StepActivities(self.registry, agents.ask, self.artifacts, recorder, root=settings.root)
+        tasks = TaskActivities(self.compiler().compile, self.artifacts, recorder, recorder.has)
         return [*steps.all(), *tasks.all()]
 
     def worker(self, client: Client) -> Worker:
@@ -182,7 +191,7 @@ class Wiring:
             task_queue=settings.task_queue,
             workflows=[TaskWorkflow, PhaseWorkflow],
             activities=self.activities(),
-            interceptors=[RecordingInterceptor(self.recorder)],
+            interceptors=[RecordingInterceptor(self.remembering)],
             workflow_runner=workflow_runner(),
             workflow_task_poller_behavior=pollers,
             activity_task_poller_behavior=pollers,

@@ -134,16 +134,14 @@ def _phase(final: FinalRecord, slug: str, phase: PhaseOutcome, provenance: Prove
 def _step(final: FinalRecord, name: str, step: StepOutcome, provenance: Provenance) -> AttemptRecord:
     """An attempt was told by whoever made it, and knows more: this only fills in what was lost of it.
 
-    A validation is called by its condition, which is not its description.
+    What a step is called in a result is not its description; that is told with the attempt.
     """
-    called = None if step.kind == "validation" and step.attempts else step.name
     return AttemptRecord(
         execution_id=final.result.execution_id,
         phase=step.phase,
         step=name,
         attempt=step.attempts,
         kind=step.kind or None,
-        description=called or None,
         status=step.status if step.status.is_final else StepStatus.CANCELLED,
         output=step.output,
         error=step.error,

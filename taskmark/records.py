@@ -10,7 +10,6 @@ Data only: this module is passed through Temporal's sandbox.
 from __future__ import annotations
 
 from datetime import datetime
-from itertools import islice
 from json import JSONEncoder
 from typing import Annotated, Literal
 
@@ -174,10 +173,8 @@ _encoder = JSONEncoder(ensure_ascii=False)
 
 
 def beginning(value: Json, characters: int) -> str:
-    """Returns the first characters of a value as JSON, of a text as it is, without writing out the rest."""
-    if isinstance(value, str):
-        return value[:characters]
-    return "".join(islice(_encoder.iterencode(value), characters))[:characters]
+    """Returns the first characters of a value as JSON, of a text as it is."""
+    return (value if isinstance(value, str) else _encoder.encode(value))[:characters]
 
 
 def outcome(status: StepStatus, error: Failure | None = None, output: Json = None) -> dict[str, Json]:

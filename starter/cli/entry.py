@@ -20,12 +20,15 @@ from starter.cli import (
     control,
     creating,
     drawing,
+    events,
     executions,
     files,
     formatting,
     history,
+    metrics,
     planning,
     services,
+    storing,
     telling,
     testing,
     upkeep,
@@ -49,7 +52,7 @@ db = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="The history store's tables.",
+    help="The history store: check, back up, tidy up, move.",
     epilog=example("taskmark db check"),
 )
 
@@ -72,9 +75,21 @@ _COMMANDS = (
     (RUN, "start", executions.start, ("start tasks/example.md --input file=README.md",)),
     (RUN, "watch", executions.watch, (f"watch {EXECUTION}",)),
     (RUN, "wait", awaiting.wait, (f"wait {EXECUTION} --timeout 5m", f"wait {EXECUTION} -o json")),
-    (LOOK, "list", history.list_executions, ("list --status failed --limit 5", "list --waiting")),
+    (
+        LOOK,
+        "list",
+        history.list_executions,
+        ("list --status failed --since 7d", 'list --search "connection refused" -o json', "list --waiting"),
+    ),
     (LOOK, "show", history.show, (f"show {EXECUTION}", f"show {EXECUTION} -o json")),
     (LOOK, "logs", history.logs, (f"logs {EXECUTION} --follow",)),
+    (
+        LOOK,
+        "events",
+        events.events,
+        (f"events {EXECUTION} --follow -o jsonl", f"events {EXECUTION} --after 12"),
+    ),
+    (LOOK, "metrics", metrics.metrics, ("metrics", "metrics --by task --since 7d", "metrics --tool shell")),
     (LOOK, "ui", services.ui, (f"ui {EXECUTION}",)),
     (DECIDE, "pause", control.pause, (f'pause {EXECUTION} --reason "database maintenance"',)),
     (DECIDE, "resume", control.resume, (f"resume {EXECUTION}",)),
@@ -105,8 +120,8 @@ _COMMANDS = (
 for _group, _name, _function, _lines in _COMMANDS:
     _epilog = example(*(f"taskmark {line}" for line in _lines))
     app.command(_name, rich_help_panel=_group, epilog=_epilog)(_function)
-db.command("upgrade", epilog=example("taskmark db upgrade"))(upkeep.db_upgrade)
-db.command("check", epilog=example("taskmark db check"))(upkeep.db_check)
+for _name, _on_store, _lines in storing.COMMANDS:
+    db.command(_name, epilog=example(*(f"taskmark db {line}" for line in _lines)))(_on_store)
 record.command("start", epilog=example("taskmark record start nightly-import --key 2026-01-31"))(
     telling.start
 )

@@ -25,7 +25,7 @@ from taskmark.store import tries
 from taskmark.store.engine import writing
 from taskmark.store.tables import ELSEWHERE, NO_ITEM, Attempts, Events, Executions, fields, table
 from taskmark.store.tries import NO_PHASE, About, End, Use
-from taskmark.store.writing import exclude_other_writers, write
+from taskmark.store.writing import exclude_writers_of, write
 from taskmark.task.model import Json
 
 _STARTS = 0x74736C
@@ -67,7 +67,7 @@ class Elsewhere:
         task_id = str(told.task_id)
         key = tries.key_of(task_id, idempotency_key) if idempotency_key is not None else None
         with writing(self._engine) as connection:
-            exclude_other_writers(connection, [task_id], lock_class=_STARTS)
+            exclude_writers_of(connection, [task_id], lock_class=_STARTS)
             return self._start(connection, told, key)
 
     def _start(self, connection: Connection, told: ExecutionRecord, key: str | None) -> str:
@@ -75,7 +75,7 @@ class Elsewhere:
         name = keyed or told.execution_id or _free_id(connection, str(told.task_id))
         if told.execution_id not in ("", name):
             raise Refused(f"The key given for {told.execution_id} is that of {name}", hint="use another key")
-        exclude_other_writers(connection, [name])
+        exclude_writers_of(connection, [name])
         before = _execution(connection, name)
         told = told.model_copy(update={"execution_id": name})
         if before is None:
@@ -153,7 +153,7 @@ class Elsewhere:
     def _alone_with(self, id: str) -> Iterator[tuple[Connection, ExecutionRecord]]:
         """Yields a transaction in which nobody else tells of the execution, and what is known of it."""
         with writing(self._engine) as connection:
-            exclude_other_writers(connection, [id])
+            exclude_writers_of(connection, [id])
             row = _execution(connection, id)
             if row is None:
                 raise UnknownExecution(f"No execution has the id {id!r}", hint="start it first")

@@ -133,8 +133,7 @@ class Executions(Merged, table=True):
         # each with what it is listed by, so that the newest of some are read and not sorted out of all
         *(Index(None, one, "started_at", "execution_id") for one in ("status", "task_id", "build_id")),
         *(Index(None, one, "started_at", "execution_id") for one in ("project", "source_path")),
-        Index(None, "assigned_agent", "started_at", "execution_id"),
-        Index(None, "trace_id"),
+        *(Index(None, one, "started_at", "execution_id") for one in ("assigned_agent", "trace_id")),
         Index(None, "parent_id"),
         Index(None, "retry_of"),
     )
@@ -324,6 +323,7 @@ class ArtifactContents(Stored, table=True):
     sha256: str = Field(primary_key=True, sa_type=Text)
     size: int = Field(sa_type=BigInteger)
     content: bytes = Field(sa_type=LargeBinary)
+    kept_at: datetime = Field(sa_type=UtcDateTime)
 
 
 def fields(target: Table, row: Sequence[Any]) -> dict[str, Any]:

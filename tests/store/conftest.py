@@ -84,7 +84,8 @@ class Cluster:
 
     def url(self, schema: str) -> str:
         host, options = quote(str(self.folder)), quote(f"-csearch_path={schema}")
-        return f"postgresql://taskmark@/postgres?host={host}&options={options}"
+        # by its name a store's connections are told from those of others in the same database
+        return f"postgresql://taskmark@/postgres?host={host}&options={options}&application_name={schema}"
 
     def new_schema(self) -> str:
         """Makes an empty schema, as good as a database of its own, and returns its URL."""

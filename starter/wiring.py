@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from taskmark.privacy.scrubbing import Scrubber
     from taskmark.registry import Registry
     from taskmark.store.artifacts import KeptArtifacts
+    from taskmark.store.elsewhere import Elsewhere
     from taskmark.store.reading import History
     from taskmark.store.spool import SpoolRecorder
+    from taskmark.store.told import RememberingRecorder
     from taskmark.store.versions import Versions
+    from taskmark.store.waiting import Completions
     from taskmark.task.catalog import Catalog
     from taskmark.task.definitions import Definitions
 
@@ -106,6 +109,13 @@ class Wiring:
         return ScrubbingRecorder(self.spool, self.scrubber)
 
     @cached_property
+    def remembering(self) -> RememberingRecorder:
+        """The recorder of a worker, which tells the end of an attempt once."""
+        from taskmark.store.told import RememberingRecorder
+
+        return RememberingRecorder(self.recorder)
+
+    @cached_property
     def spool(self) -> SpoolRecorder:
         """The spool of this process, which nothing but the recorder writes to."""
         from taskmark.store.schema import open_store
@@ -136,6 +146,21 @@ class Wiring:
         return Versions(self.store)
 
     @cached_property
+    def elsewhere(self) -> Elsewhere:
+        """What takes what is told of work that Temporal does not run, scrubbed. Raises `Unreachable`."""
+        from taskmark.privacy.recording import scrubbed
+        from taskmark.store.elsewhere import Elsewhere
+
+        return Elsewhere(self.store, partial(scrubbed, scrubber=self.scrubber))
+
+    @cached_property
+    def completions(self) -> Completions:
+        """What tells everybody in this process of the ends of executions. Raises `Unreachable`."""
+        from taskmark.store.waiting import Completions
+
+        return Completions(self.store)
+
+    @cached_property
     def artifacts(self) -> KeptArtifacts:
         """Where large outputs live."""
         from taskmark.store.artifacts import DatabaseArtifacts, FileArtifacts
@@ -152,8 +177,9 @@ class Wiring:
 
         settings = self.settings
         agents = Asking(self.registry.provider, settings.default_model)
-        steps = StepActivities(self.registry, agents.ask, self.artifacts, self.recorder, root=settings.root)
-        tasks = TaskActivities(self.compiler().compile, self.artifacts, self.recorder)
+        recorder = self.remembering
+        steps = StepActivities(self.registry, agents.ask, self.artifacts, recorder, root=settings.root)
+        tasks = TaskActivities(self.compiler().compile, self.artifacts, recorder, recorder.has)
         return [*steps.all(), *tasks.all()]
 
     def worker(self, client: Client) -> Worker:
@@ -173,7 +199,7 @@ class Wiring:
             task_queue=settings.task_queue,
             workflows=[TaskWorkflow, PhaseWorkflow],
             activities=self.activities(),
-            interceptors=[RecordingInterceptor(self.recorder)],
+            interceptors=[RecordingInterceptor(self.remembering)],
             workflow_runner=workflow_runner(),
             workflow_task_poller_behavior=pollers,
             activity_task_poller_behavior=pollers,

@@ -25,6 +25,7 @@ from taskmark.contracts import (
 from taskmark.errors import Failure, InvalidExpression, StepFailed
 from taskmark.task.model import Json, TaskDefinition
 from taskmark.task.packing import digest, unpacked
+from workflows import travelling
 from workflows.artifacts import Shelf, Sources, size_of
 from workflows.effort import Effort
 from workflows.names import task_names
@@ -207,7 +208,7 @@ async def record_final(state: TaskState, request: StartTask, ended: TaskResult) 
     try:
         await workflow.execute_activity(
             RECORD_ACTIVITY,
-            final,
+            travelling.compact(final),
             start_to_close_timeout=RECORD_TIMEOUT,
             retry_policy=RECORD_RETRY,
             summary="record how it ended",

@@ -15,17 +15,21 @@ import typer
 from typer.main import get_command
 
 from starter.cli import (
+    awaiting,
     backfilling,
     control,
     creating,
     drawing,
+    events,
     executions,
     files,
     formatting,
     history,
+    metrics,
     planning,
     services,
     storing,
+    telling,
     testing,
     upkeep,
     versions,
@@ -53,6 +57,15 @@ db = typer.Typer(
     epilog=example("taskmark db check"),
 )
 
+record = typer.Typer(
+    cls=Grouped,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Tell of work that Temporal does not run.",
+    epilog=example("taskmark record start nightly-import --key 2026-01-31"),
+)
+
 _COMMANDS = (
     (
         RUN,
@@ -62,9 +75,22 @@ _COMMANDS = (
     ),
     (RUN, "start", executions.start, ("start tasks/example.md --input file=README.md",)),
     (RUN, "watch", executions.watch, (f"watch {EXECUTION}",)),
-    (LOOK, "list", history.list_executions, ("list --status failed --limit 5", "list --waiting")),
+    (RUN, "wait", awaiting.wait, (f"wait {EXECUTION} --timeout 5m", f"wait {EXECUTION} -o json")),
+    (
+        LOOK,
+        "list",
+        history.list_executions,
+        ("list --status failed --since 7d", 'list --search "connection refused" -o json', "list --waiting"),
+    ),
     (LOOK, "show", history.show, (f"show {EXECUTION}", f"show {EXECUTION} -o json")),
     (LOOK, "logs", history.logs, (f"logs {EXECUTION} --follow",)),
+    (
+        LOOK,
+        "events",
+        events.events,
+        (f"events {EXECUTION} --follow -o jsonl", f"events {EXECUTION} --after 12"),
+    ),
+    (LOOK, "metrics", metrics.metrics, ("metrics", "metrics --by task --since 7d", "metrics --tool shell")),
     (LOOK, "versions", versions.versions, ("versions example",)),
     (LOOK, "ui", services.ui, (f"ui {EXECUTION}",)),
     (DECIDE, "pause", control.pause, (f'pause {EXECUTION} --reason "database maintenance"',)),
@@ -98,7 +124,23 @@ for _group, _name, _function, _lines in _COMMANDS:
     app.command(_name, rich_help_panel=_group, epilog=_epilog)(_function)
 for _name, _on_store, _lines in storing.COMMANDS:
     db.command(_name, epilog=example(*(f"taskmark db {line}" for line in _lines)))(_on_store)
+record.command("start", epilog=example("taskmark record start nightly-import --key 2026-01-31"))(
+    telling.start
+)
+record.command("progress", epilog=example(f'taskmark record progress {EXECUTION} load "12 of 40 files"'))(
+    telling.progress
+)
+record.command("complete", epilog=example(f"taskmark record complete {EXECUTION} --result rows:=1200"))(
+    telling.complete
+)
+record.command("fail", epilog=example(f'taskmark record fail {EXECUTION} "the disk is full" --will-retry'))(
+    telling.fail
+)
+record.command("cancel", epilog=example(f"taskmark record cancel {EXECUTION} --reason duplicate"))(
+    telling.cancel
+)
 app.add_typer(db, name="db", rich_help_panel=OPERATE)
+app.add_typer(record, name="record", rich_help_panel=RUN)
 
 
 def _version(wanted: bool) -> None:

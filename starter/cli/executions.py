@@ -109,9 +109,11 @@ def watch(execution: Execution, people: People = None, output: FormatOption = Fo
 
     On the embedded server this process also works on it.
     """
-    from starter.cli.clients import settings
+    from starter.cli.clients import leave_elsewhere, settings
 
-    return run_async(_watch(settings(), execution, people, output))
+    found = settings()
+    leave_elsewhere(found, execution)
+    return run_async(_watch(found, execution, people, output))
 
 
 def _checked(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from starter.cli import filters
 from starter.cli.exits import Exit
 from starter.cli.formats import Format, FormatOption, write_json, write_line, write_rows, write_table
 from starter.cli.loops import run_async
@@ -23,18 +25,29 @@ if TYPE_CHECKING:
     from taskmark.contracts import Progress
     from taskmark.records import AttemptRecord, EventRecord, ExecutionRecord, PhaseRecord
     from taskmark.settings import Settings
-    from taskmark.store.reading import History, StoredEvent
+    from taskmark.store.filtering import ExecutionFilter
+    from taskmark.store.reading import History, StoredEvent, StoredExecution
 
 
 def list_executions(
-    status: Annotated[
-        str | None,
-        typer.Option("--status", help="Only those in this state, such as failed.", show_default=False),
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option("--task", help="Only those of this task id.", show_default=False)
-    ] = None,
+    *,
+    status: filters.Statuses = None,
+    task: filters.Task = None,
+    build: filters.Build = None,
+    file: filters.File = None,
+    agent: filters.Agent = None,
+    project: filters.Project = None,
+    trace: filters.Trace = None,
+    since: filters.Since = None,
+    until: filters.Until = None,
+    search: filters.Search = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most so many.")] = 20,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            "--after", "--cursor", metavar="CURSOR", help="Go on where a page ended.", show_default=False
+        ),
+    ] = None,
     waiting: Annotated[
         bool, typer.Option("--waiting", help="Only those that wait for a person, and for what.")
     ] = False,
@@ -46,53 +59,62 @@ def list_executions(
     found = settings()
     if waiting:
         return run_async(_list_waiting(found, output))
-    return _list(found, _status(status), task, limit, output)
+    same = {
+        "task": task,
+        "build": build,
+        "agent": agent,
+        "project": project,
+        "trace": trace,
+        "search": search,
+    }
+    times = {"since": since, "until": until}
+    wanted = filters.execution_filter(found, status=filters.statuses(status), file=file, **times, **same)
+    return _list(found, wanted, limit, after, output)
 
 
-def _status(word: str | None) -> Any:
-    from taskmark.contracts import ExecutionStatus
-
-    if word is None:
-        return None
-    try:
-        return ExecutionStatus(word.replace("-", "_"))
-    except ValueError:
-        known = ", ".join(status.value for status in ExecutionStatus)
-        raise typer.BadParameter(f"{word!r} is not a state; known: {known}", param_hint="--status") from None
-
-
-def _list(settings: Settings, status: Any, task: str | None, limit: int, output: Format) -> Exit:
+def _list(settings: Settings, wanted: ExecutionFilter, limit: int, after: str | None, output: Format) -> Exit:
     from starter.cli.clients import history
     from starter.wiring import Wiring
 
     store = history(Wiring(settings))
-    found = store.executions(status=status, task=task, limit=limit) if store else ()
-    still = any(not one.status.is_final for one in found) and _stands_still(settings)
-    write_rows([_row(one) for one in found], output, lambda: _list_table(found))
-    if not found:
-        say("No executions." if status or task else "No executions yet: taskmark run tasks/example.md …")
+    found = store.executions(wanted, limit + 1, after) if store else ()
+    shown, more = found[:limit], len(found) > limit
+    still = stand_still(settings, shown)
+    write_rows([_row(one) for one in shown], output, lambda: _list_table(shown))
+    if not shown:
+        asked = after is not None or wanted.model_dump(exclude_defaults=True)
+        say("No executions." if asked else "No executions yet: taskmark run tasks/example.md …")
+    if more and output is Format.TABLE:
+        say(f"There are more: the same with {shlex.join(['--after', shown[-1].cursor])}")
     if still:
         say("The embedded server does not run: open executions stand still until `taskmark dev` or `watch`.")
     return Exit.OK
 
 
-def _stands_still(settings: Settings) -> bool:
+def stand_still(settings: Settings, found: Iterable[ExecutionRecord]) -> bool:
+    """Whether some of the executions go on only once the embedded server runs."""
+    return any(not one.status.is_final and not one.is_elsewhere for one in found) and stands_still(settings)
+
+
+def stands_still(settings: Settings) -> bool:
+    """Whether nothing goes on, because the embedded server does not run."""
     from starter.embedded.server import running
 
     return settings.temporal_address is None and running(settings) is None
 
 
-def _row(one: ExecutionRecord) -> dict[str, Any]:
-    return one.model_dump(mode="json", exclude={"type", "as_of", "inputs", "outputs"}, exclude_none=True)
+def _row(one: StoredExecution) -> dict[str, Any]:
+    left_out = {"type", "as_of", "inputs", "outputs"}
+    return one.model_dump(mode="json", exclude=left_out, exclude_none=True) | {"cursor": one.cursor}
 
 
-def _list_table(found: tuple[ExecutionRecord, ...]) -> None:
+def _list_table(found: tuple[StoredExecution, ...]) -> None:
     if found:
         headings = ("EXECUTION", "TASK", "STATUS", "STARTED", "TOOK")
         write_table(headings, ((one.execution_id, *_cells(one)) for one in found))
 
 
-def _cells(one: ExecutionRecord) -> tuple[str, str, str, str]:
+def _cells(one: StoredExecution) -> tuple[str, str, str, str]:
     return (
         one_line(one.task_name or one.task_id or ""),
         one.status.value,
@@ -187,6 +209,8 @@ def _show_execution(one: ExecutionRecord) -> None:
         ("file", one.source_path),
         ("project", one.project),
         ("status", one.status.value.replace("_", " ")),
+        ("done", "elsewhere, not by Temporal" if one.is_elsewhere else None),
+        ("agent", one.assigned_agent if one.is_elsewhere else None),
         ("started", _moment(one.started_at)),
         ("took", _took(one.started_at, one.finished_at)),
         ("trace", one.trace_id),
@@ -206,7 +230,7 @@ def _text(value: Any) -> str:
 
 def _rescued(history: History, execution: str) -> frozenset[str]:
     """Returns the steps that completed with their fallback, after attempts that all failed."""
-    completed = (one for one in _all_events(history, execution) if one.kind == "step_completed")
+    completed = (one for one in history.all_events(execution) if one.kind == "step_completed")
     return frozenset(one.step for one in completed if one.payload.get("fallback"))
 
 
@@ -224,6 +248,7 @@ def _show_steps(
             rows.append(_attempt(one))
             if one.step in rescued and (after is None or after.step != one.step):
                 rows.append((f"  {one.step}", "completed", "", "", "with its fallback"))
+    rows += [_attempt(one) for one in attempts if not one.phase]  # work done elsewhere has no phases
     if rows:
         typer.echo()
         write_table(("PHASE / STEP", "STATUS", "ATTEMPT", "TOOK", ""), rows, first=False)
@@ -266,22 +291,16 @@ def logs(
     if follow:
         return run_async(_follow(wiring, name, output))
     if output is Format.JSON:
-        write_json([_event(one) for one in _all_events(wiring.history, name)])
+        write_json([_event(one) for one in wiring.history.all_events(name)])
         return Exit.OK
-    for one in _all_events(wiring.history, name):
+    for one in wiring.history.all_events(name):
         _tell(one, output)
     return Exit.OK
 
 
-def _all_events(history: History, id: str) -> Iterator[StoredEvent]:
-    after = 0
-    while found := history.events(id, after):
-        yield from found
-        after = found[-1].seq
-
-
 async def _follow(wiring: Wiring, id: str, output: Format) -> Exit:
-    if _stands_still(wiring.settings):
+    followed = await asyncio.to_thread(wiring.history.execution, id)
+    if not followed.is_elsewhere and stands_still(wiring.settings):
         say("The embedded server does not run: nothing more happens until `taskmark dev` or `watch`.")
     async for one in wiring.history.follow(id):
         _tell(one, output)

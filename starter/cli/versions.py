@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def versions(task: Task, output: FormatOption = Format.TABLE) -> Exit:
     """List the versions of a task that were run.
 
-    The one used last comes first. `start --version` and `run --version` take a version, or enough of its hash.
+    The one used last comes first. `start` and `run` take a version, or enough of its hash, by `--version`.
     """
     from dataclasses import asdict
 

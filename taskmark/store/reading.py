@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from heapq import merge
+from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, Select, Table, and_, or_, select
+from sqlalchemy import Connection, Engine, Select, Table, and_, select
 from sqlalchemy.exc import DataError
 
 from taskmark.contracts import ExecutionStatus
@@ -19,7 +22,11 @@ from taskmark.records import (
     PhaseRecord,
     Row,
 )
+from taskmark.store import measuring, searching
+from taskmark.store.cursors import Cursor
 from taskmark.store.engine import reading
+from taskmark.store.filtering import EVERY, ExecutionFilter, statements
+from taskmark.store.measuring import ALWAYS, Dimension, Measured, Window
 from taskmark.store.tables import Attempts, Definitions, Events, Executions, Phases, fields, table
 from taskmark.task.model import Json
 
@@ -27,6 +34,8 @@ CANDIDATES = 5
 """How many executions an ambiguous prefix is explained with."""
 
 _LAST_TEXT = "\U0010ffff"
+_UNKNOWABLE = (DataError, UnicodeEncodeError)
+"""About what the database can't hold (NUL, half a character): so it was never recorded."""
 _ENDS = frozenset(
     {"execution_completed", "execution_failed", "execution_cancelled", "execution_timed_out"},
 )
@@ -42,6 +51,11 @@ class StoredExecution(ExecutionRecord):
     cost: float | None = None
     questions_asked: int | None = None
     files_modified: tuple[str, ...] | None = None
+
+    @property
+    def cursor(self) -> str:
+        """Its place in the order of `History.executions`: what follows it is `after` it."""
+        return str(Cursor(self.started_at, self.execution_id))
 
 
 class _Told(Row):
@@ -96,34 +110,46 @@ class History:
         raise _unknown(id, [one.execution_id for one in found])
 
     def executions(
-        self,
-        status: ExecutionStatus | None = None,
-        task: str | None = None,
-        project: str | None = None,
-        limit: int = 50,
-        before: str | None = None,
+        self, wanted: ExecutionFilter = EVERY, limit: int = 50, after: str | None = None
     ) -> tuple[StoredExecution, ...]:
         """Returns executions, the latest start first (before them those without one).
 
-        `before` is the id of the last execution of the page before. Raises `UnknownExecution` if it
-        does not exist.
+        `after` is the `cursor` of the last one of the page before: whatever began since then, the next
+        page goes on where that one ended. Raises `InvalidQuery` if it is none, or nothing can be searched.
         """
+        cursor = None if after is None else Cursor.parse(after)
         executions = table(Executions)
-        query = select(executions)
-        for column, wanted in (("status", status), ("task_id", task), ("project", project)):
-            if wanted is not None:
-                query = query.where(executions.c[column] == str(wanted))
-        if before is not None:
-            query = query.where(self._older_than(executions, before))
-        latest = executions.c.started_at.desc().nulls_first(), executions.c.execution_id.desc()
-        return self._read(executions, query.order_by(*latest).limit(limit), StoredExecution)
+        found: dict[str, StoredExecution] = {}
+        with reading(self._engine) as connection:
+            further = [] if wanted.search is None else [searching.condition(connection, wanted.search)]
+            for queries in statements(wanted, cursor, *further):
+                left = limit - len(found)
+                pages = (
+                    _records(connection, executions, query.limit(left), StoredExecution) for query in queries
+                )
+                latest = merge(*pages, key=_place, reverse=True)
+                found.update((one.execution_id, one) for one in islice(latest, left))
+        return tuple(found.values())
 
-    def _older_than(self, executions: Table, id: str) -> Any:
-        found = self._exact(id)
-        started, name = executions.c.started_at, executions.c.execution_id
-        if found.started_at is None:
-            return or_(started.is_not(None), name < id)
-        return or_(started < found.started_at, and_(started == found.started_at, name < id))
+    def in_temporal(self, status: ExecutionStatus, limit: int) -> tuple[str, ...]:
+        """Returns the ids of executions in this state that Temporal runs, the latest start first."""
+        executions = table(Executions)
+        name, started = executions.c.execution_id, executions.c.started_at
+        query = select(name).where(executions.c.status == str(status), executions.c.provenance != "elsewhere")
+        latest = started.desc().nulls_first(), name.desc()
+        with reading(self._engine) as connection:
+            return tuple(connection.execute(query.order_by(*latest).limit(limit)).scalars())
+
+    def metrics(
+        self, by: Dimension = Dimension.EXECUTION, window: Window = ALWAYS, name: str | None = None
+    ) -> tuple[Measured, ...]:
+        """Returns counts, durations and what was used, for each value of a dimension or only for `name`:
+        the most frequent first. They are read from sums, however many rows these are of."""
+        try:
+            with reading(self._engine) as connection:
+                return measuring.measure(connection, by, window, name)
+        except _UNKNOWABLE:
+            return ()
 
     def _exact(self, id: str) -> StoredExecution:
         executions = table(Executions)
@@ -156,6 +182,12 @@ class History:
         query = select(events).where(events.c.execution_id == id, events.c.seq > after)
         return self._read(events, query.order_by(events.c.seq).limit(limit), StoredEvent)
 
+    def all_events(self, id: str, after: int = 0) -> Iterator[StoredEvent]:
+        """Yields all events of an execution whose number is above `after`, in order."""
+        while found := self.events(id, after):
+            yield from found
+            after = found[-1].seq
+
     async def follow(self, id: str, after: int = 0, interval: float = 0.5) -> AsyncIterator[StoredEvent]:
         """Yields events as they become known, looking every `interval` seconds, until the execution is
         final and all of them were given.
@@ -170,7 +202,7 @@ class History:
             found = await asyncio.to_thread(self.events, id, after)
             for event in found:
                 yield event
-                after, ended = event.seq, ended or event.kind in _ENDS
+                after, ended = event.seq, event.kind in _ENDS
             if final and not found and (ended or quiet):
                 return
             quiet = final and not found
@@ -187,13 +219,22 @@ class History:
         return found[0]
 
     def _read(self, target: Table, query: Select[Any], model: type[_Record]) -> tuple[_Record, ...]:
-        try:
-            with reading(self._engine) as connection:
-                found = connection.execute(query)
-                return tuple(model.model_validate(fields(target, row)) for row in found)
-        except (DataError, UnicodeEncodeError):
-            # What the database can't hold (NUL, half a character) was never recorded.
-            return ()
+        with reading(self._engine) as connection:
+            return _records(connection, target, query, model)
+
+
+def _records(
+    connection: Connection, target: Table, query: Select[Any], model: type[_Record]
+) -> tuple[_Record, ...]:
+    try:
+        found = connection.execute(query)
+        return tuple(model.model_validate(fields(target, row)) for row in found)
+    except _UNKNOWABLE:
+        return ()
+
+
+def _place(one: StoredExecution) -> tuple[datetime, str]:
+    return one.started_at or datetime.min.replace(tzinfo=UTC), one.execution_id
 
 
 def _unknown(id: str, candidates: list[str]) -> UnknownExecution:

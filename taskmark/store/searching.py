@@ -2,24 +2,35 @@
 
 An attempt is taken up once, when it has ended, with its first few thousand characters: so it costs a step
 little, and what is looked for is mostly at the beginning. SQLite indexes with FTS5, PostgreSQL with a GIN
-index over `to_tsvector('simple', words)`; both know words, in upper and lower case alike.
+index over `to_tsvector('simple', words)`; both know words, in upper and lower case alike. They are given
+nothing but words, here and in questions, for each has ideas of its own about what stands between them, and
+a syntax in which to ask for it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import ColumnElement, Connection, Integer, Select, column, func, literal_column, select, text
+from sqlalchemy import table as plain_table
 
 from taskmark.contracts import StepStatus
+from taskmark.errors import InvalidQuery
 from taskmark.records import beginning
 from taskmark.store.engine import inserting
 from taskmark.store.summing import Change
-from taskmark.store.tables import Texts, table
+from taskmark.store.tables import Attempts, Executions, Texts, table
 
 CHARACTERS = 2_000
 """Of each input, output and error so many are indexed."""
+RARE = 5_000
+"""What at most so many attempts hold is looked up; what more of them hold is met on the way."""
+
+_BETWEEN = re.compile(r"[\W_]+")
+_BETWEEN_IN_JSON = re.compile(r"(?:\\u[0-9a-f]{4}|\\.|[\W_])+")
+"""Between words of JSON there are also escapes: after a new line there is no `n`."""
 
 SQLITE = (
     "CREATE VIRTUAL TABLE texts_index USING fts5(words, content='texts', content_rowid='id')",
@@ -67,9 +78,52 @@ def verify(connection: Connection) -> None:
 
 
 def words(row: Mapping[str, Any]) -> str:
-    """Returns the text of an attempt; empty if it has not ended, or has none."""
+    """Returns the words of an attempt; empty if it has not ended, or has none."""
     if not StepStatus(row["status"]).is_final:
         return ""
     error = row.get("error") or {}
     parts = (row.get("input"), row.get("output"), error.get("message"))
-    return "\n".join(beginning(part, CHARACTERS).replace("\x00", " ") for part in parts if part)
+    return "\n".join(found for part in parts if part and (found := _words_of(part)))
+
+
+def _words_of(value: Any) -> str:
+    between = _BETWEEN if isinstance(value, str) else _BETWEEN_IN_JSON
+    return between.sub(" ", beginning(value, CHARACTERS)).strip()
+
+
+# --- questions ------------------------------------------------------------------------------------
+
+
+def condition(connection: Connection, searched: str) -> ColumnElement[bool]:
+    """Returns what is true of executions that have an attempt with all these words.
+
+    What stands together without a blank, such as `report.md`, must stand together there too. Raises
+    `InvalidQuery` if there is no word.
+    """
+    phrases = [words for part in searched.split() if (words := _words_of(part))]
+    if not phrases:
+        raise InvalidQuery(f"There is no word in {searched!r}", hint="Search for letters or digits")
+    texts, attempts, dialect = table(Texts), table(Attempts), connection.dialect.name
+    few = connection.execute(_hits(dialect, phrases).limit(RARE + 1)).scalars().all()
+    own = table(Executions).c.execution_id
+    of_texts = select(attempts.c.execution_id).where(attempts.c.span_id == texts.c.span_id)
+    if len(few) <= RARE:
+        return own.in_(of_texts.where(texts.c.id.in_(few)))
+    held = _hits(dialect, phrases, texts.c.id).exists()
+    return of_texts.where(attempts.c.execution_id == own, held).correlate(table(Executions)).exists()
+
+
+def _hits(dialect: str, phrases: list[str], id: ColumnElement[int] | None = None) -> Select[Any]:
+    """Returns the statement that finds texts with all phrases by the index over them, or looks into one."""
+    if dialect == "postgresql":
+        texts = table(Texts).alias("hits")
+        simple: ColumnElement[Any] = literal_column("'simple'")
+        held = func.to_tsvector(simple, texts.c.words)
+        query = select(texts.c.id).where(
+            *(held.op("@@")(func.phraseto_tsquery(simple, one)) for one in phrases)
+        )
+        return query if id is None else query.where(texts.c.id == id)
+    index = plain_table("texts_index", column("rowid", Integer))
+    asked = " ".join(f'"{one}"' for one in phrases)
+    query = select(index.c.rowid).where(text("texts_index MATCH :asked").bindparams(asked=asked))
+    return query if id is None else query.where(index.c.rowid == id)

@@ -31,6 +31,10 @@ from taskmark.task.model import Json
 NO_ITEM = -1
 
 
+ELSEWHERE = "provenance = 'elsewhere'"
+"""The rows of work that Temporal does not run, as a condition that an index can have too."""
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment in UTC, on every database. A value without a zone counts as UTC."""
 
@@ -129,8 +133,7 @@ class Executions(Merged, table=True):
         # each with what it is listed by, so that the newest of some are read and not sorted out of all
         *(Index(None, one, "started_at", "execution_id") for one in ("status", "task_id", "build_id")),
         *(Index(None, one, "started_at", "execution_id") for one in ("project", "source_path")),
-        Index(None, "assigned_agent", "started_at", "execution_id"),
-        Index(None, "trace_id"),
+        *(Index(None, one, "started_at", "execution_id") for one in ("assigned_agent", "trace_id")),
         Index(None, "parent_id"),
         Index(None, "retry_of"),
     )
@@ -206,6 +209,8 @@ class Attempts(Merged, table=True):
         Index(None, "span_id"),
         Index(None, "started_at"),
         Index(None, "tool", "started_at"),
+        # what Temporal does not run is found by its key
+        Index(None, "idempotency_key", sqlite_where=text(ELSEWHERE), postgresql_where=text(ELSEWHERE)),
         # most attempts have none of these, and then cost nothing here
         *(
             Index(None, name, "started_at", sqlite_where=text(known), postgresql_where=text(known))

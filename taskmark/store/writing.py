@@ -64,8 +64,13 @@ def apply(engine: Engine, records: Sequence[Told]) -> None:
     store does not answer, and what the database says (or `ValueError`, `OverflowError`, `TypeError`)
     if a value can't be written.
     """
-    if not records:
-        return
+    if records:
+        with writing(engine) as connection:
+            write(connection, records)
+
+
+def write(connection: Connection, records: Sequence[Told]) -> None:
+    """Writes the records as `apply` does, within a transaction that is open already."""
     rows: dict[str, list[RowRecord | Stamped]] = {}
     events: list[EventRecord] = []
     for record in records:
@@ -73,10 +78,9 @@ def apply(engine: Engine, records: Sequence[Told]) -> None:
             events.append(record)
         else:
             rows.setdefault(bare(record).type, []).append(record)
-    with writing(engine) as connection:
-        _exclude_other_writers(connection, records)
-        _merge_all(connection, rows)
-        _add_events(connection, events)
+    exclude_writers_of(connection, {str(key_of(record)[0]) for record in records})
+    _merge_all(connection, rows)
+    _add_events(connection, events)
 
 
 def apply_each(engine: Engine, records: Sequence[Told]) -> list[Rejected]:
@@ -98,31 +102,27 @@ def apply_each(engine: Engine, records: Sequence[Told]) -> list[Rejected]:
     return []
 
 
-def _exclude_other_writers(connection: Connection, records: Sequence[Told]) -> None:
-    """Two writers must not merge into one row, or number one execution's events, at the same time.
-
-    A writing transaction on SQLite is alone anyway. On PostgreSQL locks are taken in rising order, so
-    that no two writers wait for each other.
-    """
-    exclude_writers_of(connection, {str(key_of(record)[0]) for record in records})
-
-
 def exclude_all_writers(connection: Connection) -> None:
     """Until the transaction ends nobody else writes; who wants to waits."""
-    if connection.dialect.name == "postgresql":
-        _lock(connection, range(_LOCKS))
+    _lock(connection, range(_LOCKS), _LOCK_CLASS)
 
 
-def exclude_writers_of(connection: Connection, names: Iterable[str]) -> None:
-    """Until the transaction ends nobody else writes rows whose keys begin so; who wants to waits."""
-    if connection.dialect.name == "postgresql":
-        _lock(connection, {_lock_of(name) for name in names})
+def exclude_writers_of(
+    connection: Connection, names: Iterable[str], *, lock_class: int = _LOCK_CLASS
+) -> None:
+    """Two writers must not merge into one row, or number one execution's events, at the same time: until
+    the transaction ends nobody else writes what has these names, such as ids of executions."""
+    _lock(connection, {_lock_of(name) for name in names}, lock_class)
 
 
-def _lock(connection: Connection, locks: Iterable[int]) -> None:
+def _lock(connection: Connection, locks: Iterable[int], lock_class: int) -> None:
+    """A writing transaction on SQLite is alone anyway. On PostgreSQL locks are taken in rising order, so
+    that no two writers wait for each other."""
+    if connection.dialect.name != "postgresql":
+        return
     take = text("SELECT pg_advisory_xact_lock(:lock_class, :lock)")
     for lock in sorted(locks):
-        connection.execute(take, {"lock_class": _LOCK_CLASS, "lock": lock})
+        connection.execute(take, {"lock_class": lock_class, "lock": lock})
 
 
 def _lock_of(name: str) -> int:
@@ -209,8 +209,7 @@ def _add_events(connection: Connection, events: Sequence[EventRecord]) -> None:
     target = table(Events)
     key = KEYS["event"]
     told = {key_of(event): event for event in reversed(events)}
-    rows_known = (fields(target, row) for row in rows_with(connection, target, key, told))
-    known = {tuple(row.get(field) for field in key) for row in rows_known}
+    known = {tuple(row) for row in rows_with(connection, target, key, told, whole=False)}
     new = [event for event in dict.fromkeys(map(key_of, events)) if event not in known]
     last = _last_numbers(connection, target, dict.fromkeys(str(name[0]) for name in new))
     rows = []

@@ -9,17 +9,12 @@ import pytest
 from sqlalchemy import Engine
 from store_records import at, attempt, event, execution, phase
 
-from taskmark.contracts import ExecutionStatus
 from taskmark.errors import UnknownExecution
 from taskmark.records import Record
 from taskmark.store.reading import CANDIDATES, History, StoredEvent
 from taskmark.store.writing import apply
 
 ID = "exec-1-demo"
-
-
-def ids(history: History, **filters: object) -> list[str]:
-    return [one.execution_id for one in history.executions(**filters)]  # type: ignore[arg-type]  # any filter
 
 
 # --- one execution --------------------------------------------------------------------------------
@@ -61,69 +56,6 @@ def test_a_prefix_ends_where_a_character_of_another_language_begins(engine: Engi
 
     assert history.execution("exec-1-grö").execution_id == "exec-1-größe"
     assert history.execution("exec-1-日").execution_id == "exec-1-日本"
-
-
-# --- lists ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def several(engine: Engine) -> None:
-    """Five executions, of which the last two began at the same moment, and one that has not begun."""
-    apply(
-        engine,
-        [
-            execution("e1", "completed", started_at=at(1), task_id="a", project="p", finished_at=at(9)),
-            execution("e2", "failed", started_at=at(2), task_id="b", project="p", finished_at=at(9)),
-            execution("e3", "running", started_at=at(3), task_id="a"),
-            execution("e4", "running", started_at=at(4), task_id="b"),
-            execution("e5", "paused", started_at=at(4), task_id="b", project="q"),
-            execution("e0", "pending", task_id="a"),
-        ],
-    )
-
-
-@pytest.mark.usefixtures("several")
-def test_executions_are_listed_from_the_latest_on(history: History) -> None:
-    assert ids(history) == ["e0", "e5", "e4", "e3", "e2", "e1"]
-    assert ids(history, limit=2) == ["e0", "e5"]
-
-
-@pytest.mark.usefixtures("several")
-def test_executions_are_filtered_by_status_task_and_project(history: History) -> None:
-    assert ids(history, status=ExecutionStatus.RUNNING) == ["e4", "e3"]
-    assert ids(history, task="a") == ["e0", "e3", "e1"]
-    assert ids(history, project="p", task="b") == ["e2"]
-    assert ids(history, project="\x00") == []
-
-
-@pytest.mark.usefixtures("several")
-@pytest.mark.parametrize("size", [1, 2, 4, 6])
-def test_pages_together_are_the_whole_list(history: History, size: int) -> None:
-    found: list[str] = []
-    while page := ids(history, limit=size, before=found[-1] if found else None):
-        found += page
-    assert found == ids(history)
-
-
-def test_several_without_a_start_are_paged_too(engine: Engine, history: History) -> None:
-    apply(
-        engine,
-        [execution(name, "pending") for name in ("p1", "p2", "p3")] + [execution("e", started_at=at(0))],
-    )
-    assert ids(history, before="p2") == ["p1", "e"]
-
-
-def test_a_page_before_an_unknown_execution_is_an_error(history: History) -> None:
-    with pytest.raises(UnknownExecution):
-        history.executions(before="nothing")
-
-
-def test_what_filters_and_sorts_lists_is_indexed(engine: Engine) -> None:
-    from sqlalchemy import inspect
-
-    indexed = {index["column_names"][0] for index in inspect(engine).get_indexes("executions")}
-    assert indexed >= {"task_id", "status", "started_at", "trace_id", "build_id", "task_list_path"}
-    assert indexed >= {"project", "assigned_agent"}
 
 
 # --- phases, attempts, events ---------------------------------------------------------------------
@@ -197,6 +129,20 @@ async def test_following_what_is_over_ends_even_if_its_last_event_was_lost(
 ) -> None:
     apply(engine, [execution(status="failed"), event("execution_started")])
     assert await asyncio.wait_for(collected(history.follow(ID, interval=0.01)), 20) == [1]
+
+
+async def test_a_second_try_is_followed_to_its_own_last_event(engine: Engine, history: History) -> None:
+    """The end of the try before does not stand for the end of all."""
+    whole = execution(status="completed", attempts=2)
+    apply(engine, [whole, event("execution_failed"), event("execution_started", occurrence=1)])
+    following = history.follow(ID, interval=0.3)
+    first = [await anext(following), await anext(following)]
+    waiting = asyncio.create_task(collected(following))
+    await asyncio.sleep(0.1)
+    await asyncio.to_thread(apply, engine, [event("execution_completed")])
+
+    assert [one.seq for one in first] == [1, 2]
+    assert await asyncio.wait_for(waiting, 20) == [3]
 
 
 async def test_following_goes_on_after_a_number(engine: Engine, history: History) -> None:

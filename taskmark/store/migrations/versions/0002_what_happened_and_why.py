@@ -25,10 +25,10 @@ RENAMED = {
     "attempts": {"finished_at": "completed_at", "tokens": "tokens_used", "files": "files_written"},
 }
 OLD_INDEXES = {
-    "executions": ("task_id", "status", "build_id", "source_path", "project"),
+    "executions": ("task_id", "status", "trace_id", "build_id", "source_path", "project"),
     "attempts": ("agent", "trace_id"),
 }
-LISTED_BY = ("status", "task_id", "build_id", "project", "task_list_path", "assigned_agent")
+LISTED_BY = ("status", "task_id", "build_id", "project", "task_list_path", "assigned_agent", "trace_id")
 
 
 def upgrade() -> None:
@@ -148,7 +148,7 @@ def downgrade() -> None:
             op.create_index(f"ix_{table}_{column}", table, [column])
 
 
-KEPT_INDEXES = ("ix_executions_trace_id", "ix_executions_started_at_execution_id")
+KEPT_INDEXES = ("ix_executions_started_at_execution_id",)
 
 
 def _remove_added(table: str, first: str) -> None:

@@ -165,7 +165,7 @@ class PhaseRunner:
         sent = self._state.wish.epoch
         handle = await workflow.start_child_workflow(
             PHASE_WORKFLOW,
-            travelling.start(start),
+            travelling.with_limits(start),
             id=phase_workflow_id(self._execution, phase.slug),
             result_type=PhaseResult,
             cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,

@@ -105,6 +105,8 @@ def _recorded(history: WorkflowHistory) -> Iterator[Given]:
         if event.HasField("activity_task_scheduled_event_attributes"):
             activity = event.activity_task_scheduled_event_attributes
             given = json.loads(activity.input.payloads[0].data)
+            if activity.activity_type.name == RECORD_ACTIVITY:
+                given.pop("definition_sha256", None)  # of the file's text once, of the whole definition now
             yield activity.activity_type.name, activity.activity_id, given
         elif event.HasField("start_child_workflow_execution_initiated_event_attributes"):
             child = event.start_child_workflow_execution_initiated_event_attributes

@@ -289,6 +289,8 @@ class Metrics(Stored, table=True):
     rows to know them. Each row is for one value of one dimension; see `taskmark.store.summing`."""
 
     __tablename__ = "metrics"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+    """SQLite keeps it in the order of its key: what is asked for lies together."""
 
     dimension: str = Field(primary_key=True, sa_type=BYTEWISE)
     name: str = Field(primary_key=True, sa_type=BYTEWISE)

@@ -102,6 +102,7 @@ def _metrics() -> None:
         sa.Column("bucket", sa.Integer(), autoincrement=False, nullable=False),
         *(sa.Column(name, sa.BigInteger(), nullable=False) for name in sums),
         sa.PrimaryKeyConstraint(*key, name="pk_metrics"),
+        sqlite_with_rowid=False,
     )
 
 

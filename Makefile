@@ -36,6 +36,7 @@ fmt: ## Formats the code and repairs what can be repaired.
 soak: ## Runs the tests in their full sizes; hours.
 	$(SET_UP) dev
 	@$(BIN)/python -m pytest -m soak --timeout=0 -o faulthandler_timeout=0
+	@TASKMARK_TEST_UNCACHED=1 $(BIN)/python -m pytest tests/workflows -m "not soak" --timeout=0 -o faulthandler_timeout=0
 
 bench: ## Measures what benchmarks/README.md describes; an hour, most of it for a million rows.
 	$(SET_UP) dev

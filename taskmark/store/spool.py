@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 
 from taskmark.records import Record
+from taskmark.store.merging import bare
 from taskmark.store.moments import Dating
 from taskmark.store.quarantine import Bad, Quarantine
 from taskmark.store.segment import Segment, left_behind
@@ -263,7 +264,7 @@ class SpoolRecorder:
         if self._engine is None:
             self._engine = self._open_store()
         rejected = apply_each(self._engine, records)
-        self._quarantine.set_aside([Bad(one.record.model_dump_json(), one.reason) for one in rejected])
+        self._quarantine.set_aside([Bad(bare(one.record).model_dump_json(), one.reason) for one in rejected])
 
     def _drop_finished(self) -> None:
         with self._changed:

@@ -7,7 +7,7 @@ SET_UP = @command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not ins
 	$(PYTHON) bootstrap.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt soak bench bench-peers set-up clean
+.PHONY: help demo test lint fmt soak bench bench-store bench-peers set-up clean
 
 help: ## Lists these commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,12 +36,18 @@ fmt: ## Formats the code and repairs what can be repaired.
 soak: ## Runs the tests in their full sizes; hours.
 	$(SET_UP) dev
 	@$(BIN)/python -m pytest -m soak --timeout=0 -o faulthandler_timeout=0
+	@TASKMARK_TEST_UNCACHED=1 $(BIN)/python -m pytest tests/workflows -m "not soak" --timeout=0 -o faulthandler_timeout=0
 
-bench: ## Measures what benchmarks/README.md describes; an hour, most of it for a million rows.
+bench: ## Measures what benchmarks/README.md describes; minutes.
 	$(SET_UP) dev
-	@for part in lint small layers engine store; do \
+	@for part in lint small layers engine; do \
 		$(BIN)/python benchmarks/$$part.py --save .taskmark-bench/$$part.json || exit 1; echo; done
+	@$(BIN)/python benchmarks/store.py --rows 50000 --save .taskmark-bench/store.json
 	@echo "The same as JSON is in .taskmark-bench."
+
+bench-store: ## Measures the history store with a million attempts; half an hour.
+	$(SET_UP) dev
+	@$(BIN)/python benchmarks/store.py --save .taskmark-bench/store-1000000.json
 
 bench-peers: ## Compares with DBOS and Prefect, which it installs apart; half an hour.
 	$(SET_UP) dev

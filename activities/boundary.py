@@ -10,26 +10,24 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import traceback
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Any
 
-from pydantic import ValidationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from taskmark.contracts import StepCall, StepDone, StepStatus
-from taskmark.errors import Category, Failure, StepFailed, TaskmarkError
+from taskmark.errors import Category, Failure
+from taskmark.failures import failure_from
 from taskmark.ports import Recorder
 from taskmark.projection import attempt_of
 from taskmark.records import AttemptRecord
-from taskmark.stack_hash import stack_hash
 
-STACK_LIMIT = 4_000
-MESSAGE_LIMIT = 2_000
+TOLD_AFTER = 0.1
+"""Seconds after which an attempt is told to run. Of most steps only the end is told: half the work."""
 
 
 class Heart:
@@ -91,7 +89,8 @@ async def supervised(
     heart = Heart()
     heart.start()
     started = datetime.now(UTC)
-    recorder.record(_attempt(call, StepStatus.RUNNING, started_at=started))
+    begun = partial(_record_begun, call, recorder, started)
+    told = asyncio.get_running_loop().call_later(TOLD_AFTER, begun)
     limit = asyncio.timeout(call.timeout)
     try:
         async with limit:
@@ -106,18 +105,29 @@ async def supervised(
         activity.logger.warning("%s failed: %s", call.step, failure.message)
         raise reported(failure, heart.details) from None
     finally:
+        told.cancel()
         heart.stop()
     ended = {"started_at": started, "finished_at": datetime.now(UTC)}
     recorder.record(_attempt(call, StepStatus.COMPLETED, done=done, **ended))
     return done
 
 
+def _record_begun(call: StepCall, recorder: Recorder, started: datetime) -> None:
+    recorder.record(_attempt(call, StepStatus.RUNNING, started_at=started))
+
+
 def _record_cancelled(call: StepCall, recorder: Recorder, started: datetime) -> None:
-    """A worker that shuts down hands its attempt over: that is not a failure, and does not count."""
+    """A worker that shuts down hands its attempt over: that is not a failure, and does not count.
+
+    What has lost its workflow ends quietly: the SDK logs a cancellation that nobody asked for with its stack.
+    """
     if activity.is_worker_shutdown():
         raise ApplicationError("the worker is shutting down; another one takes over", type="worker_shutdown")
     ended = {"started_at": started, "finished_at": datetime.now(UTC)}
     recorder.record(_attempt(call, StepStatus.CANCELLED, **ended))
+    details = activity.cancellation_details()
+    if details is not None and details.not_found:
+        raise ApplicationError("nobody waits for it any more", category=ApplicationErrorCategory.BENIGN)
 
 
 def reported(failure: Failure, details: Any = None) -> ApplicationError:
@@ -146,27 +156,7 @@ def timed_out(call: StepCall) -> Failure:
 
 def failure_of(error: BaseException, call: StepCall) -> Failure:
     """Returns what went wrong as a failure: what an adapter cannot classify is transient."""
-    place = {"step": call.step, "phase": call.phase}
-    whole = "".join(traceback.format_exception(error))
-    stacks = {"stack": _text(whole[-STACK_LIMIT:]), "stack_hash": stack_hash(whole)}
-    if isinstance(error, TaskmarkError):
-        kind = error.type if isinstance(error, StepFailed) else "step_failed"
-        return Failure(
-            type=kind,
-            message=_text(error.message[:MESSAGE_LIMIT]),
-            category=error.category,
-            hint=error.hint and _text(error.hint[:MESSAGE_LIMIT]),
-            **stacks,
-            **place,
-        )
-    category = Category.CONFIGURATION if isinstance(error, ValidationError) else Category.TRANSIENT
-    message = _text(f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT])
-    return Failure(type="step_failed", message=message, category=category, **stacks, **place)
-
-
-def _text(text: str) -> str:
-    """Returns text that can be sent: half characters, as they come of broken file names, cannot."""
-    return text.encode(errors="backslashreplace").decode()
+    return failure_from(error, step=call.step, phase=call.phase)
 
 
 def _attempt(call: StepCall, status: StepStatus, **fields: Any) -> AttemptRecord:

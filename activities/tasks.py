@@ -25,6 +25,7 @@ from taskmark.contracts import (
 from taskmark.errors import InvalidInputs, InvalidTask, TaskmarkError
 from taskmark.ports import Artifacts, Recorder
 from taskmark.projection import records_of
+from taskmark.records import Record
 from taskmark.task.model import Json
 
 Compile = Callable[[StartTask], Compiled]
@@ -33,7 +34,15 @@ Compile = Callable[[StartTask], Compiled]
 class TaskActivities:
     """Serves executions by the adapters it is given."""
 
-    def __init__(self, compile_task: Compile, artifacts: Artifacts, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        compile_task: Compile,
+        artifacts: Artifacts,
+        recorder: Recorder,
+        is_told: Callable[[Record], bool] = lambda _: False,
+    ) -> None:
+        """`is_told` says whether this worker told a record's end itself, when it happened."""
+        self._is_told = is_told
         self._compile = compile_task
         self._artifacts = artifacts
         self._recorder = recorder
@@ -57,8 +66,8 @@ class TaskActivities:
 
     @activity.defn(name=RECORD_ACTIVITY)
     async def record(self, final: FinalRecord) -> None:
-        """Hands the final state of an execution to the store's spool."""
-        self._recorder.record(*records_of(final))
+        """Hands the final state of an execution to the store's spool, but for what is there already."""
+        self._recorder.record(*(record for record in records_of(final) if not self._is_told(record)))
 
     @activity.defn(name=CANCEL_ACTIVITY)
     async def cancel(self, execution: str) -> None:

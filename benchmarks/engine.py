@@ -39,7 +39,7 @@ from starter.gateway import TaskClient  # noqa: E402 - the same
 from taskmark.settings import Settings  # noqa: E402 - the same
 
 ENGINES = ("taskmark", "handwritten")
-AFTER = 0.4
+AFTER = 1.6
 """Seconds after the end of a round whose CPU still belongs to it."""
 
 

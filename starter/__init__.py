@@ -1,4 +1,4 @@
-"""Every door to Taskmark. For programs: `from starter import TaskClient`."""
+"""Every door to Taskmark. For programs: `TaskClient`, and `StoreClient` where no Temporal is needed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from starter.gateway import TaskClient
+    from starter.store import StoreClient
 
-__all__ = ["TaskClient"]
+__all__ = ["StoreClient", "TaskClient"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the client when it is first wanted: it brings Temporal along, which takes most of a second."""
+    """Imports a client when it is first wanted: Temporal alone takes most of a second."""
     if name == "TaskClient":
         from starter.gateway import TaskClient
 
         return TaskClient
+    if name == "StoreClient":
+        from starter.store import StoreClient
+
+        return StoreClient
     raise AttributeError(name)

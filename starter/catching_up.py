@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from starter.backfill import backfill
 from taskmark.contracts import ExecutionStatus
 from taskmark.errors import Unreachable
-from taskmark.store.filtering import ExecutionFilter
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -47,13 +46,8 @@ async def keep_up(client: Client, wiring: Wiring) -> None:
 
 
 def _living(wiring: Wiring) -> list[str]:
-    """Returns what the store takes for not ended. Raises `Unreachable`."""
-    history = wiring.history
-    return [
-        one.execution_id
-        for status in _LIVING
-        for one in history.executions(ExecutionFilter(status=(status,)), limit=MOST)
-    ]
+    """Returns what the store takes for not ended in Temporal. Raises `Unreachable`."""
+    return [name for status in _LIVING for name in wiring.history.in_temporal(status, limit=MOST)]
 
 
 async def closed_in_temporal(client: Client, executions: list[str]) -> frozenset[str]:

@@ -32,13 +32,16 @@ from taskmark.contracts import (
 )
 from taskmark.errors import (
     Category,
+    DoneElsewhere,
     Failure,
-    InvalidInputs,
+    Refused,
     StepFailed,
     TaskmarkError,
     UnknownExecution,
     Unreachable,
 )
+from taskmark.own_ids import check_own_id
+from taskmark.projection import result_of
 from taskmark.records import ExecutionRecord
 from taskmark.settings import Settings
 from taskmark.task import check_inputs
@@ -48,11 +51,11 @@ if TYPE_CHECKING:
     from temporalio.client import Client, WorkflowHandle
 
     from starter.embedded.server import EmbeddedServer
+    from taskmark.store.elsewhere import Elsewhere
     from taskmark.store.filtering import ExecutionFilter
     from taskmark.store.reading import StoredExecution
 
 QUERY_TIMEOUT = timedelta(seconds=5)
-LONGEST_OWN_ID = 200
 FINAL = frozenset(status.value for status in ExecutionStatus if status.is_final)
 
 
@@ -63,10 +66,6 @@ class ActiveExecution(BaseModel):
     task: str
     status: str
     started_at: Any
-
-
-class Refused(TaskmarkError):
-    """Temporal or the execution refused what was asked, and says why."""
 
 
 class TaskClient:
@@ -114,6 +113,7 @@ class TaskClient:
         *,
         source: str | None = None,
         definition: TaskDefinition | None = None,
+        version: str | None = None,
         id: str | None = None,
         project: str | None = None,
         build_id: str | None = None,
@@ -121,15 +121,21 @@ class TaskClient:
     ) -> str:
         """Starts a task given by id or path, by text or checked already; returns the execution's id.
 
-        With an `id` of the caller's own, a start that is repeated while the execution runs returns it
-        again. Raises `InvalidTask`, `InvalidInputs` (for the id too) and `Unreachable`.
+        With a `version` (the task's own word for it, or the beginning of the hash that `taskmark versions`
+        shows) it starts what the history store has under it, not the file. With an `id` of the caller's own,
+        a start that is repeated while the execution runs returns it again. Raises `InvalidTask`,
+        `InvalidInputs` (for the id too), `Conflict` (for the version) and `Unreachable`.
         """
         from temporalio.common import WorkflowIDConflictPolicy
 
         from workflows.attributes import at_start
+        from workflows.travelling import with_limits
 
-        _check_id(id)
+        check_own_id(id)
         given = dict(inputs or {})
+        if version is not None:
+            wanted, task = task or "", None
+            definition = await asyncio.to_thread(lambda: self.wiring.versions.definition(wanted, version))
         request = StartTask(task=task, source=source, definition=definition, inputs=given)
         compiler = self.wiring.compiler(confined=False)
         compiled = await asyncio.to_thread(compiler.compile, request)
@@ -140,7 +146,7 @@ class TaskClient:
         await self._guard(
             self.client.start_workflow(
                 TASK_WORKFLOW,
-                start.model_copy(update={"cause": cause}),
+                with_limits(start.model_copy(update={"cause": cause})),
                 id=name,
                 task_queue=self.wiring.settings.task_queue,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
@@ -163,21 +169,35 @@ class TaskClient:
         """Returns the inputs with defaults. Raises `InvalidInputs`."""
         return check_inputs(definition, inputs)
 
+    @property
+    def elsewhere(self) -> Elsewhere:
+        """What takes what is told of work that Temporal does not run. Its methods block for a moment."""
+        return self.wiring.elsewhere
+
     # --- waiting and looking ----------------------------------------------------------------------
 
     async def wait(self, execution: str, *, timeout: float | None = None) -> TaskResult:  # noqa: ASYNC109 - the word for it
         """Returns the result once the execution has ended, whatever way; `status` says which.
 
-        Raises `TimeoutError` after `timeout` seconds, `UnknownExecution` and `Unreachable`.
+        Work done elsewhere is waited for in the store. Raises `TimeoutError` after `timeout` seconds,
+        `UnknownExecution` and `Unreachable`.
         """
         from temporalio.client import WorkflowFailureError
 
-        handle = self._handle(execution)
         try:
             async with asyncio.timeout(timeout):
-                return TaskResult.model_validate(await self._guard(handle.result()))
+                return await self._result(execution)
         except WorkflowFailureError as error:
             return await self._failed(execution, error)
+
+    async def _result(self, execution: str) -> TaskResult:
+        """Returns the result that Temporal or, of work done elsewhere, the store has once there is one."""
+        try:
+            return TaskResult.model_validate(await self._guard(self._handle(execution).result()))
+        except UnknownExecution:
+            if not await asyncio.to_thread(self._is_elsewhere, execution):
+                raise
+        return result_of(await self.wiring.completions.wait(execution))
 
     async def _failed(self, execution: str, error: Any) -> TaskResult:
         """Returns the result that a failure carries; a cancelled execution's is in the store or the memo."""
@@ -212,7 +232,10 @@ class TaskClient:
         handle = self._handle(execution)
         request = {"phase": phase} if phase else {}
         try:
-            answer = await self._guard(handle.query("progress", request, rpc_timeout=QUERY_TIMEOUT))
+            query = handle.query("progress", request, rpc_timeout=QUERY_TIMEOUT)
+            answer = await self._ask(execution, query)
+        except DoneElsewhere:
+            raise
         except (Refused, Unreachable) as error:
             raise await self._stuck(execution) or error from error
         progress = Progress.model_validate(answer)
@@ -262,9 +285,8 @@ class TaskClient:
 
     async def plan(self, execution: str) -> dict[str, Json]:
         """Returns what the execution runs: phases, waves, steps."""
-        answer: dict[str, Json] = await self._guard(
-            self._handle(execution).query("plan", rpc_timeout=QUERY_TIMEOUT)
-        )
+        query = self._handle(execution).query("plan", rpc_timeout=QUERY_TIMEOUT)
+        answer: dict[str, Json] = await self._ask(execution, query)
         return answer
 
     async def active(self, limit: int = 200) -> list[ActiveExecution]:
@@ -327,19 +349,37 @@ class TaskClient:
 
     async def _signal(self, execution: str, name: str, payload: dict[str, str]) -> None:
         given = {key: value for key, value in payload.items() if value}
-        await self._guard(self._handle(execution).signal(name, given))
+        await self._ask(execution, self._handle(execution).signal(name, given))
 
     async def _update(self, execution: str, name: str, payload: dict[str, Json]) -> dict[str, Json]:
         from temporalio.client import WorkflowUpdateFailedError
 
         try:
-            answer: dict[str, Json] = await self._guard(self._handle(execution).execute_update(name, payload))
+            update = self._handle(execution).execute_update(name, payload)
+            answer: dict[str, Json] = await self._ask(execution, update)
         except WorkflowUpdateFailedError as error:
             raise Refused(getattr(error.cause, "message", str(error.cause))) from error
         return answer
 
     def _handle(self, execution: str) -> WorkflowHandle[Any, Any]:
         return self.client.get_workflow_handle(execution)
+
+    async def _ask(self, execution: str, call: Any) -> Any:
+        """Awaits a call to an execution's workflow. Raises `DoneElsewhere` if it can have none."""
+        try:
+            return await self._guard(call)
+        except UnknownExecution as error:
+            if await asyncio.to_thread(self._is_elsewhere, execution):
+                raise DoneElsewhere(execution) from error
+            raise
+
+    def _is_elsewhere(self, execution: str) -> bool:
+        """Whether the store knows it as work that Temporal does not run."""
+        try:
+            found = self.wiring.history.execution(execution)
+        except (UnknownExecution, Unreachable):
+            return False
+        return found.execution_id == execution and found.is_elsewhere
 
     async def _guard(self, call: Any) -> Any:
         """Awaits a call to Temporal and says in our words what goes wrong."""
@@ -361,13 +401,6 @@ class TaskClient:
                     raise StepFailed(error.message, Category.PERMISSION) from error
                 case _:
                     raise Refused(error.message) from error
-
-
-def _check_id(id: str | None) -> None:
-    """Raises `InvalidInputs` for an id that would be taken for one of a phase, or could not be typed."""
-    if id is not None and not (id.isprintable() and "/" not in id and 0 < len(id) <= LONGEST_OWN_ID):
-        hint = f"1 to {LONGEST_OWN_ID} printable characters, without `/`: that leads to an execution's phases"
-        raise InvalidInputs([f"an execution cannot have the id {id[:80]!r}"], hint=hint)
 
 
 def _pending(

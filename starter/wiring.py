@@ -11,15 +11,21 @@ from starter.compiling import Compiler
 from taskmark.settings import Settings
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
     from temporalio.client import Client
     from temporalio.worker import Worker, WorkerTuner
 
-    from taskmark.ports import Artifacts, Recorder
+    from taskmark.ports import Recorder
     from taskmark.privacy.scrubbing import Scrubber
     from taskmark.records import Record
     from taskmark.registry import Registry
+    from taskmark.store.artifacts import KeptArtifacts
+    from taskmark.store.elsewhere import Elsewhere
     from taskmark.store.reading import History
     from taskmark.store.spool import SpoolRecorder
+    from taskmark.store.told import RememberingRecorder
+    from taskmark.store.versions import Versions
+    from taskmark.store.waiting import Completions
     from taskmark.store.writing import Rejected
     from taskmark.task.catalog import Catalog
     from taskmark.task.definitions import Definitions
@@ -105,6 +111,13 @@ class Wiring:
         return ScrubbingRecorder(self.spool, self.scrubber)
 
     @cached_property
+    def remembering(self) -> RememberingRecorder:
+        """The recorder of a worker, which tells the end of an attempt once."""
+        from taskmark.store.told import RememberingRecorder
+
+        return RememberingRecorder(self.recorder)
+
+    @cached_property
     def spool(self) -> SpoolRecorder:
         """The spool of this process, which nothing but the recorder writes to."""
         from taskmark.store.schema import open_store
@@ -119,28 +132,54 @@ class Wiring:
         It raises `Unreachable`.
         """
         from taskmark.privacy.recording import scrubbed
-        from taskmark.store.schema import open_store
         from taskmark.store.writing import apply_each
 
-        engine, scrubber = open_store(self.settings.database_url), self.scrubber
+        engine, scrubber = self.store, self.scrubber
         return lambda records: apply_each(engine, [scrubbed(record, scrubber) for record in records])
+
+    @cached_property
+    def store(self) -> Engine:
+        """The history store, up to date, for all but the recorder. Raises `Unreachable`."""
+        from taskmark.store.schema import open_store
+
+        return open_store(self.settings.database_url)
 
     @cached_property
     def history(self) -> History:
         """The history store for readers. Raises `Unreachable`."""
         from taskmark.store.reading import History
-        from taskmark.store.schema import open_store
 
-        return History(open_store(self.settings.database_url))
+        return History(self.store)
 
     @cached_property
-    def artifacts(self) -> Artifacts:
+    def versions(self) -> Versions:
+        """The versions of tasks that the history store knows. Raises `Unreachable`."""
+        from taskmark.store.versions import Versions
+
+        return Versions(self.store)
+
+    @cached_property
+    def elsewhere(self) -> Elsewhere:
+        """What takes what is told of work that Temporal does not run, scrubbed. Raises `Unreachable`."""
+        from taskmark.privacy.recording import scrubbed
+        from taskmark.store.elsewhere import Elsewhere
+
+        return Elsewhere(self.store, partial(scrubbed, scrubber=self.scrubber))
+
+    @cached_property
+    def completions(self) -> Completions:
+        """What tells everybody in this process of the ends of executions. Raises `Unreachable`."""
+        from taskmark.store.waiting import Completions
+
+        return Completions(self.store)
+
+    @cached_property
+    def artifacts(self) -> KeptArtifacts:
         """Where large outputs live."""
         from taskmark.store.artifacts import DatabaseArtifacts, FileArtifacts
-        from taskmark.store.schema import open_store
 
         if self.settings.artifact_store == "database":
-            return DatabaseArtifacts(open_store(self.settings.database_url))
+            return DatabaseArtifacts(self.store)
         return FileArtifacts(self.settings.artifacts_folder)
 
     def activities(self) -> Sequence[Any]:
@@ -152,9 +191,9 @@ class Wiring:
 
         settings = self.settings
         agents = Asking(self.registry.provider, settings.default_model)
-        artifacts = LateArtifacts(lambda: self.artifacts)
-        steps = StepActivities(self.registry, agents.ask, artifacts, self.recorder, root=settings.root)
-        tasks = TaskActivities(self.compiler().compile, artifacts, self.recorder)
+        artifacts, recorder = LateArtifacts(lambda: self.artifacts), self.remembering
+        steps = StepActivities(self.registry, agents.ask, artifacts, recorder, root=settings.root)
+        tasks = TaskActivities(self.compiler().compile, artifacts, recorder, recorder.has)
         return [*steps.all(), *tasks.all()]
 
     def worker(self, client: Client) -> Worker:
@@ -174,7 +213,7 @@ class Wiring:
             task_queue=settings.task_queue,
             workflows=[TaskWorkflow, PhaseWorkflow],
             activities=self.activities(),
-            interceptors=[RecordingInterceptor(self.recorder)],
+            interceptors=[RecordingInterceptor(self.remembering)],
             workflow_runner=workflow_runner(),
             workflow_task_poller_behavior=pollers,
             activity_task_poller_behavior=pollers,

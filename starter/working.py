@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from starter.catching_up import keep_up
 from starter.connection import register_search_attributes
 from starter.garbage import search_less
+from starter.tidying import keep_tidy
 from starter.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -34,13 +35,14 @@ async def working(client: Client, wiring: Wiring) -> AsyncIterator[None]:
     await register_search_attributes(client)
     worker = wiring.worker(client)
     search_less()
-    keeping_up = asyncio.create_task(keep_up(client, wiring))
+    beside = [asyncio.create_task(keep_up(client, wiring)), asyncio.create_task(keep_tidy(wiring))]
     try:
         async with _stopped_in_time(worker, wiring.settings.grace_seconds + STOPPING_SECONDS):
             yield
     finally:
-        keeping_up.cancel()
-        await asyncio.gather(keeping_up, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await asyncio.to_thread(wiring.close)
 
 

@@ -9,6 +9,9 @@
     ├── InvalidQuery        a question to the history store cannot be understood
     ├── Unreachable         Temporal or the store does not answer
     ├── UnknownExecution    no execution has that id, or several share the prefix
+    ├── Refused             the state that something is in does not allow what was asked
+    │   └── DoneElsewhere   Temporal does not run this execution
+    ├── Conflict            what is there does not allow what was asked for; nothing was changed
     └── StepFailed          a tool, an agent or a validation failed; carries a category
 
 Data only: this module is passed through Temporal's sandbox.
@@ -125,6 +128,24 @@ class Unreachable(TaskmarkError):
 
 class UnknownExecution(TaskmarkError):
     """No execution has this id, or an abbreviated id fits several."""
+
+
+class Refused(TaskmarkError):
+    """What was asked makes no sense as things are; the message says why."""
+
+
+class DoneElsewhere(Refused):
+    """Temporal does not run this execution, so it cannot be watched or steered there."""
+
+    def __init__(self, execution: str) -> None:
+        super().__init__(
+            f"{execution} is done elsewhere, not by Temporal: only whoever does it can steer it",
+            hint="`taskmark wait` waits for its end, `taskmark record cancel` tells that it was given up",
+        )
+
+
+class Conflict(TaskmarkError):
+    """What is there does not allow what was asked for: a file, a store or a version. Nothing was changed."""
 
 
 class StepFailed(TaskmarkError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from taskmark.contracts import (
     ExecutionStatus,
@@ -18,6 +18,7 @@ from taskmark.contracts import (
     StepDone,
     StepOutcome,
     StepStatus,
+    TaskResult,
 )
 from taskmark.errors import Failure
 from taskmark.records import (
@@ -26,13 +27,12 @@ from taskmark.records import (
     EventRecord,
     ExecutionRecord,
     PhaseRecord,
+    Provenance,
     Record,
     outcome,
 )
 from taskmark.retrieval import written_by
 from taskmark.task.model import Json
-
-Provenance = Literal["live", "backfilled"]
 
 _EXECUTION: Mapping[ExecutionStatus, EventKind] = {
     ExecutionStatus.COMPLETED: "execution_completed",
@@ -134,16 +134,14 @@ def _phase(final: FinalRecord, slug: str, phase: PhaseOutcome, provenance: Prove
 def _step(final: FinalRecord, name: str, step: StepOutcome, provenance: Provenance) -> AttemptRecord:
     """An attempt was told by whoever made it, and knows more: this only fills in what was lost of it.
 
-    A validation is called by its condition, which is not its description.
+    What a step is called in a result is not its description; that is told with the attempt.
     """
-    called = None if step.kind == "validation" and step.attempts else step.name
     return AttemptRecord(
         execution_id=final.result.execution_id,
         phase=step.phase,
         step=name,
         attempt=step.attempts,
         kind=step.kind or None,
-        description=called or None,
         status=step.status if step.status.is_final else StepStatus.CANCELLED,
         output=step.output,
         error=step.error,
@@ -184,6 +182,19 @@ def _last_event(final: FinalRecord) -> EventRecord:
     result = final.result
     assert result.finished_at is not None
     return ended_event(result.execution_id, result.status, result.error, result.finished_at)
+
+
+def result_of(row: ExecutionRecord) -> TaskResult:
+    """Returns the result of an ended execution as far as its own row tells it: without phases and steps."""
+    return TaskResult(
+        execution_id=row.execution_id,
+        status=row.status,
+        outputs=row.outputs or {},
+        error=row.error,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        trace_id=row.trace_id or "",
+    )
 
 
 def ended_event(execution: str, status: ExecutionStatus, error: Failure | None, at: datetime) -> EventRecord:

@@ -10,7 +10,6 @@ Data only: this module is passed through Temporal's sandbox.
 from __future__ import annotations
 
 from datetime import datetime
-from itertools import islice
 from json import JSONEncoder
 from typing import Annotated, Literal
 
@@ -19,6 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from taskmark.contracts import ExecutionStatus, StepStatus
 from taskmark.errors import Failure
 from taskmark.task.model import Json
+
+Provenance = Literal["live", "backfilled"]
+"""Whether it was told as it happened, or read again from Temporal's histories."""
 
 
 class Row(BaseModel):
@@ -69,10 +71,16 @@ class ExecutionRecord(Row):
     attempts: int = Field(default=1, ge=1)
     """Counts the tries of the whole, this one included. A failure that will be retried is told as `pending`
     with one more: what is known of the try before, its end too, is then earlier, however late it comes."""
-    provenance: Literal["live", "backfilled"] = "live"
+    provenance: Provenance | Literal["elsewhere"] = "live"
+    """`elsewhere` is what Temporal does not run (`taskmark.store.elsewhere`)."""
     as_of: datetime | None = None
     """When this was so: orders states that alternate, such as running and paused. Absent, it is the
     time of recording."""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is work that Temporal does not run."""
+        return self.provenance == "elsewhere"
 
 
 class PhaseRecord(Row):
@@ -89,7 +97,7 @@ class PhaseRecord(Row):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     trace_id: str | None = None
-    provenance: Literal["live", "backfilled"] = "live"
+    provenance: Provenance = "live"
     as_of: datetime | None = None
     """As in `ExecutionRecord`."""
 
@@ -128,7 +136,7 @@ class AttemptRecord(Row):
     """Spans of the attempts whose outputs it read; absent where that is not known."""
     cause: str | None = None
     """What started the execution, as there."""
-    provenance: Literal["live", "backfilled"] = "live"
+    provenance: Provenance | Literal["elsewhere"] = "live"
     as_of: datetime | None = None
     """As in `ExecutionRecord`."""
 
@@ -165,10 +173,8 @@ _encoder = JSONEncoder(ensure_ascii=False)
 
 
 def beginning(value: Json, characters: int) -> str:
-    """Returns the first characters of a value as JSON, of a text as it is, without writing out the rest."""
-    if isinstance(value, str):
-        return value[:characters]
-    return "".join(islice(_encoder.iterencode(value), characters))[:characters]
+    """Returns the first characters of a value as JSON, of a text as it is."""
+    return (value if isinstance(value, str) else _encoder.encode(value))[:characters]
 
 
 def outcome(status: StepStatus, error: Failure | None = None, output: Json = None) -> dict[str, Json]:

@@ -125,6 +125,8 @@ class Settings(BaseSettings):
     # what is kept
     scrub: Names = Field(default=("all",), examples=["all", "none", "email,card,secret"])
     """Detectors whose findings are taken out of the history store and the logs: `all`, `none` or names."""
+    retention: Names = Field(default=(), examples=["30d", "completed=30d,failed=90d", "off"])
+    """For how long workers keep what has ended in the history store. Without it they delete nothing."""
 
     # what steps may reach
     http_allow_hosts: Names = Field(default=(), examples=["api.example.com,*.example.org"])
@@ -148,7 +150,7 @@ class Settings(BaseSettings):
         """Arguments win over variables, variables over the file."""
         return (init_settings, env_settings, ProjectFile(settings_cls, find_file(Path.cwd())))
 
-    @field_validator("plugins", "http_allow_hosts", "scrub", mode="before")
+    @field_validator("plugins", "http_allow_hosts", "scrub", "retention", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -161,6 +163,14 @@ class Settings(BaseSettings):
         if (len(names) != 1 and {"all", "none"} & set(names)) or not names:
             raise ValueError("it is `all`, or `none`, or a list of names of detectors")
         return names
+
+    @field_validator("retention")
+    @classmethod
+    def _known_ages(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        from taskmark.retention import ages
+
+        ages(words)
+        return words
 
     @field_validator("log_level", mode="before")
     @classmethod

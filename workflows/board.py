@@ -54,7 +54,8 @@ class Board:
         self._told_still = -1
         self._waits = 0
         self._changed: dict[str, None] = {}
-        self._here: dict[str, None] = {}
+        self._here: dict[str, bool] = {}
+        """Steps that the workflow itself carries out, and whether this round of the phase is counted."""
 
     @property
     def has_news(self) -> bool:
@@ -83,9 +84,13 @@ class Board:
         self._changed[step] = None
 
     def begin_here(self, step: Step) -> None:
-        """The step has started and is carried out by the workflow itself, which so counts its attempts."""
-        self._here[step.id] = None
-        self.change(step.id, attempt=self.steps[step.id].attempt + 1)
+        """The step has started and is carried out by the workflow itself, which so counts its attempts.
+
+        Its items have begun with it: they are no attempts.
+        """
+        if not self._here.get(step.id):
+            self._here[step.id] = True
+            self.change(step.id, attempt=self.steps[step.id].attempt + 1)
         self.begin(step)
 
     def begin(self, step: Step) -> None:
@@ -162,6 +167,8 @@ class Board:
             fresh = StepState(id=state.id, kind=state.kind, name=state.name, critical=state.critical)
             self.steps[step] = fresh.model_copy(update={"attempt": state.attempt})
             self._changed[step] = None
+            if step in self._here:
+                self._here[step] = False
             self.finished.pop(step, None)
             self.readable.pop(step, None)
 

@@ -109,7 +109,7 @@ async def call(
 async def _attempt(activity: str, request: StepCall, heartbeat: float, limits: Limits) -> StepDone:
     result: StepDone = await workflow.execute_activity(
         activity,
-        travelling.call(request),
+        travelling.compact(request),
         result_type=StepDone,
         activity_id=_id(request),
         start_to_close_timeout=timedelta(seconds=request.timeout) + GRACE,

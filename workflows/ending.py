@@ -24,6 +24,8 @@ from taskmark.contracts import (
 )
 from taskmark.errors import Failure, InvalidExpression, StepFailed
 from taskmark.task.model import Json, TaskDefinition
+from taskmark.task.packing import digest, unpacked
+from workflows import travelling
 from workflows.artifacts import Shelf, Sources, size_of
 from workflows.effort import Effort
 from workflows.names import task_names
@@ -192,7 +194,7 @@ async def record_final(state: TaskState, request: StartTask, ended: TaskResult) 
         result=ended,
         task_id=definition.id,
         task_name=definition.name,
-        definition_sha256=definition.sha256,
+        definition_sha256=digest(unpacked(definition)) if state.definition else "",
         source_path=definition.source_path,
         version=definition.version,
         project=request.project or definition.project,
@@ -206,7 +208,7 @@ async def record_final(state: TaskState, request: StartTask, ended: TaskResult) 
     try:
         await workflow.execute_activity(
             RECORD_ACTIVITY,
-            final,
+            travelling.compact(final),
             start_to_close_timeout=RECORD_TIMEOUT,
             retry_policy=RECORD_RETRY,
             summary="record how it ended",

@@ -20,6 +20,7 @@ from taskmark.contracts import (
     PhaseCounts,
     PhaseReport,
     PhaseResult,
+    StepState,
     StepStatus,
     SubtaskReport,
     Wait,
@@ -285,7 +286,7 @@ class PhaseWorkflow:
         for state in states:
             if state.critical and state.status is StepStatus.FAILED:
                 return state.error
-        asked = [s for s in states if s.kind in ("agent", "plain") and s.status is not StepStatus.SKIPPED]
+        asked = [s for s in states if self._asks(s) and s.status is not StepStatus.SKIPPED]
         if asked and all(s.status is StepStatus.FAILED for s in asked):
             first = asked[0].error
             message = f"every agent of the phase failed; the first: {first.message if first else 'unknown'}"
@@ -295,6 +296,11 @@ class PhaseWorkflow:
                 type="agents_failed", message=message, category=category, phase=self._phase.slug, hint=hint
             )
         return None
+
+    def _asks(self, state: StepState) -> bool:
+        """Whether the step asks an agent; a note does not."""
+        agents = self._phase.agents or self._start.default_agents
+        return state.kind == "agent" or (state.kind == "plain" and bool(agents))
 
     async def _goes_again(self) -> bool:
         """Whether the phase runs again: by its own retry, or because a person wants it so."""

@@ -38,6 +38,7 @@ from workflows.calls import shortened
 from workflows.children import failure_of
 from workflows.effort import Effort
 from workflows.names import task_names
+from workflows.recording import event, record
 from workflows.state import TaskState
 
 REPORTS = 5_000
@@ -119,6 +120,14 @@ class PhaseRunner:
 
     def _skip(self, phase: Phase, reason: str) -> None:
         self._state.phase_skipped(phase, reason, workflow.now())
+        self._tell_progress(phase)
+
+    def _tell_progress(self, phase: Phase) -> None:
+        outcomes = self._state.outcomes.values()
+        ended = sum(outcome.status.is_final for outcome in outcomes)
+        message = f"{ended} of {len(outcomes)} phases ended"
+        payload: dict[str, Json] = {"stage": phase.name, "message": message}
+        record(event(self._execution, "progress", phase=phase.slug, payload=payload))
 
     async def _run_child(self, definition: TaskDefinition, phase: Phase) -> None:
         async with self._door.slot():
@@ -165,7 +174,7 @@ class PhaseRunner:
         sent = self._state.wish.epoch
         handle = await workflow.start_child_workflow(
             PHASE_WORKFLOW,
-            travelling.start(start),
+            travelling.with_limits(start),
             id=phase_workflow_id(self._execution, phase.slug),
             result_type=PhaseResult,
             cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -187,6 +196,7 @@ class PhaseRunner:
             self._state.error = self._state.error or result.error
             self._stop()
         self._state.phase_ended(phase, result, workflow.now())
+        self._tell_progress(phase)
 
     async def _forward(self, slug: str, sent: int) -> None:
         """Passes the newest wish and new decisions on to the phase, as long as it runs.

@@ -29,9 +29,10 @@ from taskmark.contracts import (
 from taskmark.errors import Category, Failure, InvalidExpression, StepFailed
 from taskmark.plan import aggregates
 from taskmark.plan.choosing import refusal
-from taskmark.plan.phases import said
+from taskmark.plan.phases import said, title
 from taskmark.task.durations import parse_duration
 from taskmark.task.model import BUILT_IN_KINDS, Agent, Fallback, Json, Phase, Retry, Step
+from workflows import travelling
 from workflows.admission import Admission, Stopped
 from workflows.artifacts import Shelf, Sources, absent, bare, size_of
 from workflows.attempts import Attempts, Unwanted
@@ -83,6 +84,7 @@ class StepRunner:
         self.interrupted = False
         """Whether a stop kept a step from running."""
         self._start = start
+        self._retry = Retry.model_validate(start.retry or {})
         self._phase = phase
         self._board = board
         self._admission = admission
@@ -200,7 +202,8 @@ class StepRunner:
             answer_schema=step.answer_schema,
             approvers=step.approvers,
         )
-        self._board.change(step.id, status=StepStatus.WAITING)
+        asked = title(step.model_copy(update={"description": prompt}))
+        self._board.change(step.id, status=StepStatus.WAITING, name=asked)
         decision = await self._gates.decision(wait, step.timeout)
         if decision is None and step.on_timeout == "pause":
             decision = await self._gates.decision(wait, None)
@@ -427,7 +430,7 @@ class StepRunner:
             try:
                 handle = await workflow.start_child_workflow(
                     TASK_WORKFLOW,
-                    request,
+                    travelling.with_limits(request),
                     id=child,
                     cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
                     parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
@@ -464,11 +467,10 @@ class StepRunner:
         self, step: Step, activity: str, item: int | None, make: Callable[[], StepCall]
     ) -> Json:
         limits = self._start.limits
-        retry = step.retry or Retry.model_validate(self._start.retry or {})
         done = await call(
             activity,
             make,
-            retry=retry,
+            retry=step.retry or self._retry,
             heartbeat=step.heartbeat or limits.heartbeat,
             limits=limits,
             admission=self._admission,
@@ -543,8 +545,8 @@ class StepRunner:
         return failure.model_copy(update=place)
 
     def _is_affected(self, other: Step, step: Step, plain: str) -> bool:
-        begun = self._board.steps[other.id].started_at is not None
-        return plain in other.reads_steps or (step.is_critical and not begun)
+        is_to_come = self._board.steps[other.id].status is StepStatus.PENDING
+        return plain in other.reads_steps or (step.is_critical and is_to_come)
 
     def _logic(self, step: Step, error: InvalidExpression | StepFailed) -> Failure:
         kind = "expression_failed" if isinstance(error, InvalidExpression) else error.type

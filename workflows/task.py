@@ -33,6 +33,7 @@ from taskmark.errors import Category, Failure
 from taskmark.plan import phases
 from taskmark.records import DefinitionRecord, ExecutionRecord, outcome
 from taskmark.task.model import Json, TaskDefinition
+from taskmark.task.packing import digest, unpacked
 from workflows import ending, opening, updates, views
 from workflows.admission import Admission
 from workflows.attributes import publish
@@ -349,21 +350,22 @@ class TaskWorkflow:
         return result
 
     def _record_start(self, definition: TaskDefinition, inputs: dict[str, Json]) -> None:
-        request = self._request
+        request, plain = self._request, unpacked(definition)
+        sha256 = digest(plain)
         record(
             DefinitionRecord(
-                sha256=definition.sha256,
+                sha256=sha256,
                 task_id=definition.id,
                 name=definition.name,
                 version=definition.version,
                 source_path=definition.source_path,
-                definition=definition.model_dump(mode="json", exclude_defaults=True),
+                definition=plain,
             ),
             ExecutionRecord(
                 execution_id=self._execution,
                 task_id=definition.id,
                 task_name=definition.name,
-                definition_sha256=definition.sha256,
+                definition_sha256=sha256,
                 task_version=definition.version,
                 source_path=definition.source_path,
                 project=request.project or definition.project,

@@ -81,6 +81,20 @@ def stored_id(wiring: Wiring, prefix: str) -> str:
     return found.execution(prefix).execution_id
 
 
+def leave_elsewhere(settings: Settings, prefix: str) -> None:
+    """Raises `DoneElsewhere` for work that Temporal does not run, before any server is asked for it."""
+    from starter.wiring import Wiring
+    from taskmark.errors import DoneElsewhere, UnknownExecution, Unreachable
+
+    try:
+        store = history(Wiring(settings))
+        found = store.execution(prefix) if store else None
+    except (UnknownExecution, Unreachable):
+        return  # whoever asks the server says it better
+    if found is not None and found.is_elsewhere:
+        raise DoneElsewhere(found.execution_id)
+
+
 async def resolve(client: TaskClient, prefix: str) -> str:
     """Returns the id of the one execution that begins so: one in the store, else one that runs.
 

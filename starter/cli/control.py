@@ -122,10 +122,13 @@ Ask = Callable[["TaskClient", str], Awaitable[None]]
 
 def _signal(prefix: str, ask: Ask) -> Exit:
     """Carries out what Temporal keeps for the execution, whether or not anybody works on it now."""
-    from starter.cli.clients import opened, resolve, say_if_still, settings
+    from starter.cli.clients import leave_elsewhere, opened, resolve, say_if_still, settings
+
+    found = settings()
+    leave_elsewhere(found, prefix)
 
     async def carry_out() -> Exit:
-        async with opened(settings(), worker=False) as client:
+        async with opened(found, worker=False) as client:
             execution = await resolve(client, prefix)
             await ask(client, execution)
             await say_if_still(client, execution)
@@ -136,11 +139,14 @@ def _signal(prefix: str, ask: Ask) -> Exit:
 
 def _decide(prefix: str, ask: Ask) -> Exit:
     """Carries out what the execution itself takes or refuses."""
-    from starter.cli.clients import deciding, resolve, say_if_still, settings
+    from starter.cli.clients import deciding, leave_elsewhere, resolve, say_if_still, settings
     from taskmark.errors import Unreachable
 
+    found = settings()
+    leave_elsewhere(found, prefix)
+
     async def carry_out() -> Exit:
-        async with deciding(settings()) as client:
+        async with deciding(found) as client:
             execution = await resolve(client, prefix)
             try:
                 async with asyncio.timeout(DECISION_SECONDS):
@@ -158,10 +164,12 @@ def _decide(prefix: str, ask: Ask) -> Exit:
 
 async def _abort(prefix: str, reason: str, by: str) -> Exit:
     """Asks for the end and, where nobody else could carry it out, does it here."""
-    from starter.cli.clients import is_alone, opened, resolve, settings
+    from starter.cli.clients import is_alone, leave_elsewhere, opened, resolve, settings
     from starter.working import working
 
-    async with opened(settings(), worker=False) as client:
+    found = settings()
+    leave_elsewhere(found, prefix)
+    async with opened(found, worker=False) as client:
         execution = await resolve(client, prefix)
         await client.abort(execution, reason=reason, by=by)
         if not await is_alone(client):

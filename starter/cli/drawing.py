@@ -137,9 +137,11 @@ def _picture(wiring: Wiring, subject: str) -> Picture:
 async def _of_execution(wiring: Wiring, prefix: str, unknown: InvalidTask) -> Picture:
     """Returns the picture of an execution: from the store once it has ended, before that rather live."""
     from starter.cli.clients import deciding, resolve
-    from taskmark.errors import TaskmarkError, UnknownExecution
+    from taskmark.errors import DoneElsewhere, TaskmarkError, UnknownExecution
 
     stored = await asyncio.to_thread(_stored, wiring, prefix)
+    if stored is not None and stored.is_elsewhere:
+        raise DoneElsewhere(stored.execution_id)
     if stored is not None and stored.status.is_final:
         return await asyncio.to_thread(_from_store, wiring, stored)
     if _server_runs(wiring):

@@ -15,6 +15,7 @@ import typer
 from typer.main import get_command
 
 from starter.cli import (
+    awaiting,
     backfilling,
     control,
     creating,
@@ -27,8 +28,11 @@ from starter.cli import (
     metrics,
     planning,
     services,
+    storing,
+    telling,
     testing,
     upkeep,
+    versions,
 )
 from starter.cli.exits import Exit
 from starter.cli.help import Grouped, example
@@ -49,8 +53,17 @@ db = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="The history store's tables.",
+    help="The history store: check, back up, tidy up, move.",
     epilog=example("taskmark db check"),
+)
+
+record = typer.Typer(
+    cls=Grouped,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Tell of work that Temporal does not run.",
+    epilog=example("taskmark record start nightly-import --key 2026-01-31"),
 )
 
 _COMMANDS = (
@@ -62,6 +75,7 @@ _COMMANDS = (
     ),
     (RUN, "start", executions.start, ("start tasks/example.md --input file=README.md",)),
     (RUN, "watch", executions.watch, (f"watch {EXECUTION}",)),
+    (RUN, "wait", awaiting.wait, (f"wait {EXECUTION} --timeout 5m", f"wait {EXECUTION} -o json")),
     (
         LOOK,
         "list",
@@ -77,6 +91,7 @@ _COMMANDS = (
         (f"events {EXECUTION} --follow -o jsonl", f"events {EXECUTION} --after 12"),
     ),
     (LOOK, "metrics", metrics.metrics, ("metrics", "metrics --by task --since 7d", "metrics --tool shell")),
+    (LOOK, "versions", versions.versions, ("versions example",)),
     (LOOK, "ui", services.ui, (f"ui {EXECUTION}",)),
     (DECIDE, "pause", control.pause, (f'pause {EXECUTION} --reason "database maintenance"',)),
     (DECIDE, "resume", control.resume, (f"resume {EXECUTION}",)),
@@ -107,9 +122,25 @@ _COMMANDS = (
 for _group, _name, _function, _lines in _COMMANDS:
     _epilog = example(*(f"taskmark {line}" for line in _lines))
     app.command(_name, rich_help_panel=_group, epilog=_epilog)(_function)
-db.command("upgrade", epilog=example("taskmark db upgrade"))(upkeep.db_upgrade)
-db.command("check", epilog=example("taskmark db check"))(upkeep.db_check)
+for _name, _on_store, _lines in storing.COMMANDS:
+    db.command(_name, epilog=example(*(f"taskmark db {line}" for line in _lines)))(_on_store)
+record.command("start", epilog=example("taskmark record start nightly-import --key 2026-01-31"))(
+    telling.start
+)
+record.command("progress", epilog=example(f'taskmark record progress {EXECUTION} load "12 of 40 files"'))(
+    telling.progress
+)
+record.command("complete", epilog=example(f"taskmark record complete {EXECUTION} --result rows:=1200"))(
+    telling.complete
+)
+record.command("fail", epilog=example(f'taskmark record fail {EXECUTION} "the disk is full" --will-retry'))(
+    telling.fail
+)
+record.command("cancel", epilog=example(f"taskmark record cancel {EXECUTION} --reason duplicate"))(
+    telling.cancel
+)
 app.add_typer(db, name="db", rich_help_panel=OPERATE)
+app.add_typer(record, name="record", rich_help_panel=RUN)
 
 
 def _version(wanted: bool) -> None:

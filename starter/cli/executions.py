@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 OwnId = Annotated[
     str | None, typer.Option("--id", help="An id of your own; while it runs, a repeated start returns it.")
 ]
+Version = Annotated[
+    str | None,
+    typer.Option("--version", help="A version of before, as `taskmark versions` shows it, and not the file."),
+]
 Project = Annotated[str | None, typer.Option("--project", help="The project it belongs to.")]
 People = Annotated[
     bool | None,
@@ -58,6 +62,7 @@ def run(
     *,
     input: Inputs = None,
     inputs: InputFile = None,
+    version: Version = None,
     id: OwnId = None,
     project: Project = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Only start it, as `start` does.")] = False,
@@ -72,7 +77,7 @@ def run(
     from starter.cli.clients import settings
 
     found = settings()
-    request = Request(*_checked(found, task, input or [], inputs), id, project)
+    request = Request(*_checked(found, task, version, input or [], inputs), id, project)
     if detach:
         return run_async(_start(found, request, output))
     return run_async(_run(found, request, people, output))
@@ -83,6 +88,7 @@ def start(
     *,
     input: Inputs = None,
     inputs: InputFile = None,
+    version: Version = None,
     id: OwnId = None,
     project: Project = None,
     output: FormatOption = Format.TABLE,
@@ -94,7 +100,7 @@ def start(
     from starter.cli.clients import settings
 
     found = settings()
-    request = Request(*_checked(found, task, input or [], inputs), id, project)
+    request = Request(*_checked(found, task, version, input or [], inputs), id, project)
     return run_async(_start(found, request, output))
 
 
@@ -103,20 +109,27 @@ def watch(execution: Execution, people: People = None, output: FormatOption = Fo
 
     On the embedded server this process also works on it.
     """
-    from starter.cli.clients import settings
+    from starter.cli.clients import leave_elsewhere, settings
 
-    return run_async(_watch(settings(), execution, people, output))
+    found = settings()
+    leave_elsewhere(found, execution)
+    return run_async(_watch(found, execution, people, output))
 
 
 def _checked(
-    settings: Settings, task: str, pairs: list[str], file: str | None
+    settings: Settings, task: str, version: str | None, pairs: list[str], file: str | None
 ) -> tuple[TaskDefinition, dict[str, Json]]:
-    """Returns what is to be run, before any server is started. Raises `InvalidTask`, `InvalidInputs`."""
+    """Returns what is to be run, before any server is started. Raises `InvalidTask`, `InvalidInputs` and,
+    for a version, `Conflict`."""
     from starter.cli.inputs import gather
     from starter.wiring import Wiring
     from taskmark.contracts import StartTask
 
-    definition = Wiring(settings).compiler(confined=False).definition(StartTask(task=task))
+    wiring = Wiring(settings)
+    if version is None:
+        definition = wiring.compiler(confined=False).definition(StartTask(task=task))
+    else:
+        definition = wiring.versions.definition(task, version)
     return definition, gather(definition, pairs, file, ask=True)
 
 

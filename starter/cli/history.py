@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Annotated, Any
@@ -79,7 +79,7 @@ def _list(settings: Settings, wanted: ExecutionFilter, limit: int, after: str | 
     store = history(Wiring(settings))
     found = store.executions(wanted, limit + 1, after) if store else ()
     shown, more = found[:limit], len(found) > limit
-    still = any(not one.status.is_final for one in shown) and stands_still(settings)
+    still = stand_still(settings, shown)
     write_rows([_row(one) for one in shown], output, lambda: _list_table(shown))
     if not shown:
         asked = after is not None or wanted.model_dump(exclude_defaults=True)
@@ -89,6 +89,11 @@ def _list(settings: Settings, wanted: ExecutionFilter, limit: int, after: str | 
     if still:
         say("The embedded server does not run: open executions stand still until `taskmark dev` or `watch`.")
     return Exit.OK
+
+
+def stand_still(settings: Settings, found: Iterable[ExecutionRecord]) -> bool:
+    """Whether some of the executions go on only once the embedded server runs."""
+    return any(not one.status.is_final and not one.is_elsewhere for one in found) and stands_still(settings)
 
 
 def stands_still(settings: Settings) -> bool:
@@ -204,6 +209,8 @@ def _show_execution(one: ExecutionRecord) -> None:
         ("file", one.source_path),
         ("project", one.project),
         ("status", one.status.value.replace("_", " ")),
+        ("done", "elsewhere, not by Temporal" if one.is_elsewhere else None),
+        ("agent", one.assigned_agent if one.is_elsewhere else None),
         ("started", _moment(one.started_at)),
         ("took", _took(one.started_at, one.finished_at)),
         ("trace", one.trace_id),
@@ -241,6 +248,7 @@ def _show_steps(
             rows.append(_attempt(one))
             if one.step in rescued and (after is None or after.step != one.step):
                 rows.append((f"  {one.step}", "completed", "", "", "with its fallback"))
+    rows += [_attempt(one) for one in attempts if not one.phase]  # work done elsewhere has no phases
     if rows:
         typer.echo()
         write_table(("PHASE / STEP", "STATUS", "ATTEMPT", "TOOK", ""), rows, first=False)
@@ -291,7 +299,8 @@ def logs(
 
 
 async def _follow(wiring: Wiring, id: str, output: Format) -> Exit:
-    if stands_still(wiring.settings):
+    followed = await asyncio.to_thread(wiring.history.execution, id)
+    if not followed.is_elsewhere and stands_still(wiring.settings):
         say("The embedded server does not run: nothing more happens until `taskmark dev` or `watch`.")
     async for one in wiring.history.follow(id):
         _tell(one, output)

@@ -44,8 +44,8 @@ def gather(
     from taskmark.errors import InvalidInputs
     from taskmark.task import check_inputs
 
-    given = _from_file(file) if file else {}
-    given |= _typed(definition, _split(pairs))
+    given = from_file(file) if file else {}
+    given |= _typed(definition, split_pairs(pairs))
     if ask and file != "-":
         given |= _asked(definition, given)
     try:
@@ -63,7 +63,7 @@ def gather_known(
     """
     from taskmark.task import check_inputs
 
-    given = (_from_file(file) if file else {}) | _typed(definition, _split(pairs))
+    given = (from_file(file) if file else {}) | _typed(definition, split_pairs(pairs))
     missing = tuple(r.name for r in definition.requirements if r.required and given.get(r.name) is None)
     lenient = [
         r.model_copy(update={"optional": r.optional or r.name in missing}) for r in definition.requirements
@@ -103,7 +103,8 @@ def _hint(definition: TaskDefinition) -> str:
     return f"it needs none, and takes: {others}" if others else "the task takes no inputs"
 
 
-def _split(pairs: Sequence[str]) -> dict[str, str]:
+def split_pairs(pairs: Sequence[str]) -> dict[str, str]:
+    """Returns names and texts of `name=text`. Raises `InvalidInputs`."""
     from taskmark.errors import InvalidInputs
 
     wrong = [pair for pair in pairs if not pair.partition("=")[0] or "=" not in pair]
@@ -127,7 +128,8 @@ def _typed(definition: TaskDefinition, texts: dict[str, str]) -> dict[str, Json]
 # --- files ----------------------------------------------------------------------------------------
 
 
-def _from_file(file: str) -> dict[str, Json]:
+def from_file(file: str) -> dict[str, Json]:
+    """Returns the object in a JSON or YAML file, or (`-`) on the standard input. Raises `InvalidInputs`."""
     from taskmark.errors import InvalidInputs
 
     named = "the standard input" if file == "-" else file

@@ -112,9 +112,12 @@ def ui(
     ] = None,
 ) -> Exit:
     """Keep the embedded server up for its Web UI, until Ctrl-C. No work is done."""
-    from starter.cli.clients import settings
+    from starter.cli.clients import leave_elsewhere, settings
 
-    return run_async(_ui(settings(), execution))
+    found = settings()
+    if execution:
+        leave_elsewhere(found, execution)
+    return run_async(_ui(found, execution))
 
 
 async def _ui(settings: Settings, prefix: str | None) -> Exit:

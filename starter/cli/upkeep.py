@@ -1,4 +1,4 @@
-"""`tools`, `doctor` and `db`: what steps can use, what is wrong here, the history store's tables."""
+"""`tools` and `doctor`: what steps can use, and what is wrong here."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from starter.cli.printable import one_line
 from starter.cli.terminal import say, stdout
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from starter.doctor import Check
     from taskmark.registry import Registry
 
@@ -95,35 +93,3 @@ def _checks(found: list[Check]) -> None:
         console.print(Text.assemble(mark, (f"{check.name:<{width}}  ", "bold"), lines[0]), soft_wrap=True)
         for line in [*lines[1:], *([f"fix: {printable(check.fix)}"] if check.fix and not check.ok else [])]:
             console.print(" " * (width + 4) + line, soft_wrap=True)
-
-
-def db_upgrade() -> Exit:
-    """Bring the history store's tables up to date."""
-    from taskmark.store.schema import current, head, upgrade
-
-    engine = _engine()
-    before = current(engine)
-    upgrade(engine)
-    say(f"The store is at revision {head()}" + (", as it was." if before == head() else f", from {before}."))
-    return Exit.OK
-
-
-def db_check() -> Exit:
-    """Check the history store and the revision of its tables."""
-    from taskmark.store.schema import current, head
-
-    engine = _engine()
-    found = current(engine)
-    where = engine.url.render_as_string(hide_password=True)
-    say(f"{where}: revision {found or 'none'}, this version uses {head()}")
-    if found == head():
-        return Exit.OK
-    say("Run: taskmark db upgrade")
-    return Exit.USAGE
-
-
-def _engine() -> Engine:
-    from starter.cli.clients import settings
-    from taskmark.store.engine import make_engine
-
-    return make_engine(settings().database_url)

@@ -14,6 +14,7 @@ from pathlib import Path
 from taskmark.past.files import Past, Unread, read_results, result_files
 from taskmark.records import Record
 from taskmark.store.keys import batches
+from taskmark.store.merging import bare
 from taskmark.store.writing import Rejected
 
 AT_ONCE = 250
@@ -76,5 +77,5 @@ def _once(found: Iterator[Past | Unread], problem: Tell) -> Iterator[Past]:
 def _unwritten(batch: Sequence[Past], rejected: Sequence[Rejected]) -> Iterator[Unread]:
     where = {past.execution: past for past in batch}
     for one in rejected:
-        past = where[getattr(one.record, "execution_id", "")]
-        yield Unread(past.file, past.line, f"the store refuses its {one.record.type}: {one.reason}")
+        past = where[getattr(bare(one.record), "execution_id", "")]
+        yield Unread(past.file, past.line, f"the store refuses its {bare(one.record).type}: {one.reason}")

@@ -77,16 +77,25 @@ class Scrubber:
             return UNSEEN
 
     def _value(self, value: Any, ours: Set[str]) -> Any:
-        if not self.detectors or value is None or isinstance(value, bool | float):
-            return value
-        if isinstance(value, str):
+        kind = type(value)  # `isinstance` goes through Python code in a process that has a sandbox
+        if kind is str:
             return self.text(value, ours)
-        if isinstance(value, int):
+        if value is None or kind is bool or kind is float or not self.detectors:
+            return value
+        if kind is int:
             return self._number(value)
+        if kind is dict:
+            return self._object(value, ours)
+        if kind is list or kind is tuple:
+            return [self._value(inner, ours) for inner in value]
+        return self._unusual(value, ours)
+
+    def _unusual(self, value: Any, ours: Set[str]) -> Any:
+        """Returns the same for what is no plain JSON: subclasses and models."""
+        if isinstance(value, str):
+            return self.text(str(value), ours)
         if isinstance(value, Mapping):
             return self._object(value, ours)
-        if isinstance(value, list | tuple):
-            return [self._value(inner, ours) for inner in value]
         return self._value(_plain(value), ours)
 
     def _number(self, value: int) -> int | str:
@@ -108,9 +117,10 @@ class Scrubber:
 
     def _member(self, key: str, value: Any, ours: Set[str]) -> Any:
         """Returns what stands under a key: each of several values counts as one of that name."""
-        if isinstance(value, list | tuple):
+        kind = type(value)
+        if kind is list or kind is tuple:
             return [self._member(key, inner, ours) for inner in value]
-        if isinstance(value, str | int) and not isinstance(value, bool):
+        if kind is str or kind is int:
             for detector in self._named:
                 if self._is_named(detector, key, value):
                     return f"[{detector.name}]"

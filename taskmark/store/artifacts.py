@@ -6,19 +6,33 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from taskmark.errors import Unreachable
+from taskmark.ports import Artifacts
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from taskmark.ports import Artifacts
-
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_REMOVED_AT_ONCE = 100
+
+
+class KeptArtifacts(Artifacts, Protocol):
+    """An artifact store that can be looked through and tidied up."""
+
+    def kept(self) -> Iterator[tuple[str, datetime]]:
+        """Yields what is there, with when it was last saved. Raises `Unreachable`."""
+        ...
+
+    def remove(self, names: Iterable[str], before: datetime) -> int:
+        """Removes those that were not saved again since, and returns how many. Raises `Unreachable`."""
+        ...
 
 
 class FileArtifacts:
@@ -32,7 +46,7 @@ class FileArtifacts:
         name = digest(content)
         path = self._path(name)
         try:
-            if self._read(path) != content:
+            if self._read(path) != content or not self._renewed(path):
                 self._write(path, content)
         except OSError as error:
             hint = "Free some space, or check who may write to the folder"
@@ -51,6 +65,47 @@ class FileArtifacts:
             except OSError as error:
                 raise Unreachable(f"The artifact {sha256} cannot be read: {error.strerror}") from error
         return checked(sha256, content)
+
+    def kept(self) -> Iterator[tuple[str, datetime]]:
+        """Yields what is there, with when it was last saved. Raises `Unreachable`."""
+        try:
+            for path in sorted(self._folder.glob("??/*")):
+                name = path.parent.name + path.name
+                if _SHA256.fullmatch(name):
+                    with suppress(FileNotFoundError):  # somebody else tidies up too
+                        yield name, _saved_at(path)
+        except OSError as error:
+            raise Unreachable(f"The artifact folder {self._folder} cannot be read: {error}") from error
+
+    def remove(self, names: Iterable[str], before: datetime) -> int:
+        """Removes those that were not saved again since, and returns how many. Raises `Unreachable`."""
+        try:
+            return sum(self._removed(self._path(name), before) for name in names)
+        except OSError as error:
+            raise Unreachable(f"The artifact folder {self._folder} cannot be changed: {error}") from error
+
+    def _removed(self, path: Path, before: datetime) -> bool:
+        """Removes a file unless it was saved again, also in the very moment before."""
+        aside = path.with_name(f".old-{uuid.uuid4().hex}")
+        try:
+            if _saved_at(path) >= before:
+                return False
+            path.rename(aside)
+        except FileNotFoundError:
+            return False
+        if _saved_at(aside) >= before:
+            aside.replace(path)
+            return False
+        aside.unlink()
+        return True
+
+    def _renewed(self, path: Path) -> bool:
+        """Says that the file is in use, and whether it is still there."""
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _path(self, sha256: str) -> Path:
         return self._folder / sha256[:2] / sha256[2:]
@@ -89,7 +144,12 @@ class DatabaseArtifacts:
         from taskmark.store.tables import ArtifactContents, table
         from taskmark.store.writing import upsert
 
-        row = {"sha256": digest(content), "size": len(content), "content": content}
+        row = {
+            "sha256": digest(content),
+            "size": len(content),
+            "content": content,
+            "kept_at": datetime.now(UTC),
+        }
         with writing(self._engine) as connection:
             # An upsert that replaces: should the stored content be damaged, it is whole again.
             connection.execute(upsert(connection, table(ArtifactContents), ("sha256",)), row)
@@ -108,6 +168,35 @@ class DatabaseArtifacts:
         with reading(self._engine) as connection:
             query = select(artifacts.c.content).where(artifacts.c.sha256 == sha256)
             return checked(sha256, connection.execute(query).scalar())
+
+    def kept(self) -> Iterator[tuple[str, datetime]]:
+        """Yields what is there, with when it was last saved. Raises `Unreachable`."""
+        from sqlalchemy import select
+
+        from taskmark.store.engine import snapshot
+        from taskmark.store.tables import ArtifactContents, table
+
+        artifacts = table(ArtifactContents)
+        with snapshot(self._engine) as connection:
+            for row in connection.execute(select(artifacts.c.sha256, artifacts.c.kept_at)):
+                yield row[0], row[1]
+
+    def remove(self, names: Iterable[str], before: datetime) -> int:
+        """Removes those that were not saved again since, and returns how many. Raises `Unreachable`."""
+        from taskmark.store.engine import writing
+        from taskmark.store.keys import batches
+        from taskmark.store.tables import ArtifactContents, table
+
+        artifacts, count = table(ArtifactContents), 0
+        for some in batches(names, _REMOVED_AT_ONCE):
+            old = artifacts.delete().where(artifacts.c.sha256.in_(some), artifacts.c.kept_at < before)
+            with writing(self._engine) as connection:
+                count += connection.execute(old).rowcount
+        return count
+
+
+def _saved_at(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
 
 class LateArtifacts:

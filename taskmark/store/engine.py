@@ -21,6 +21,15 @@ BUSY_SECONDS = 5.0
 SILENT_SECONDS = 30.0
 """How long a PostgreSQL server may leave what was sent unacknowledged before it counts as gone."""
 
+POOLED, AT_MOST = 2, 5
+"""Connections that an engine keeps, and has at once: a worker has two engines, and a server's are counted."""
+FRESH_SECONDS = 1800
+"""No connection is older when it is used: firewalls forget those that were silent for long."""
+APPLICATION = "taskmark"
+"""By this name PostgreSQL lists our connections, unless the URL gives an `application_name`."""
+ROWS_AT_ONCE = 1000
+"""So many rows of a long answer are in memory."""
+
 _WRITES = "taskmark_writes"
 _HINT = "Set TASKMARK_DATABASE_URL to sqlite:///path/to/history.db or postgresql://user@host/database"
 
@@ -51,7 +60,7 @@ def _sqlite(url: URL) -> Engine:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Unreachable(f"The store's folder {folder} cannot be made: {error.strerror}") from error
-    engine = create_engine(url.set(drivername="sqlite"), hide_parameters=True)
+    engine = create_engine(url.set(drivername="sqlite"), hide_parameters=True, **_pool())
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -89,6 +98,7 @@ def _postgresql(url: URL) -> Engine:
     query: dict[str, Any] = {
         "connect_timeout": str(int(BUSY_SECONDS)),
         "tcp_user_timeout": str(int(SILENT_SECONDS * 1000)),
+        "fallback_application_name": APPLICATION,
         **url.query,
     }
     try:
@@ -97,10 +107,17 @@ def _postgresql(url: URL) -> Engine:
             hide_parameters=True,
             isolation_level="READ COMMITTED",
             pool_pre_ping=True,
+            pool_recycle=FRESH_SECONDS,
+            **_pool(),
         )
     except (ImportError, NoSuchModuleError) as error:
         hint = "Install the driver: pip install 'taskmark[postgres]'"
         raise InvalidSettings("PostgreSQL needs a driver that is not installed", hint=hint) from error
+
+
+def _pool() -> dict[str, Any]:
+    """Who finds all connections in use waits for one; the least used are so the ones that grow old."""
+    return {"pool_size": POOLED, "max_overflow": AT_MOST - POOLED, "pool_use_lifo": True}
 
 
 @contextmanager
@@ -121,6 +138,18 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """A connection for reading. Raises `Unreachable`."""
     with reaching(engine), engine.connect() as connection:
         yield connection
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """A connection for reading one moment of the store, however long that takes and whoever writes
+    meanwhile. Answers come row by row. Raises `Unreachable`."""
+    with reaching(engine), engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="REPEATABLE READ")
+        connection.execution_options(yield_per=ROWS_AT_ONCE)
+        with connection.begin():
+            yield connection
 
 
 @contextmanager

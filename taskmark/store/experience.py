@@ -52,7 +52,9 @@ def _latest(connection: Connection, task: str) -> list[str]:
     executions = table(Executions)
     done = [status.value for status in ExecutionStatus if status.is_success]
     query = select(executions.c.execution_id).where(
-        executions.c.task_id == task, executions.c.status.in_(done)
+        executions.c.task_id == task,
+        executions.c.status.in_(done),
+        executions.c.provenance != "elsewhere",  # which has none of the task's steps
     )
     latest = executions.c.started_at.desc().nulls_last()
     return [str(row[0]) for row in connection.execute(query.order_by(latest).limit(EXECUTIONS))]

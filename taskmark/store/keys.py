@@ -33,17 +33,21 @@ Item = TypeVar("Item")
 
 
 def rows_with(
-    connection: Connection, target: Table, key: Sequence[str], keys: Iterable[tuple[Any, ...]]
+    connection: Connection,
+    target: Table,
+    key: Sequence[str],
+    keys: Iterable[tuple[Any, ...]],
+    whole: bool = True,
 ) -> Iterator[Row[Any]]:
-    """Yields the rows that have one of these keys; `key` are names of fields."""
-    query = rows_by_keys(connection.dialect.name, target, tuple(key))
+    """Yields the rows that have one of these keys, or only their keys; `key` are names of fields."""
+    query = rows_by_keys(connection.dialect.name, target, tuple(key), whole)
     for some in batches(keys, AT_ONCE):
         wanted = [[NO_ITEM if part is None else part for part in one] for one in some]
         yield from connection.execute(query, {"wanted": json.dumps(wanted)})
 
 
 @cache
-def rows_by_keys(dialect_name: str, target: Table, key: tuple[str, ...]) -> Select[Any]:
+def rows_by_keys(dialect_name: str, target: Table, key: tuple[str, ...], whole: bool = True) -> Select[Any]:
     """Returns the statement that reads the rows whose keys are in the parameter `wanted`, lists in JSON.
 
     Each row is looked up by its key: SQLite would read the whole table for `(a, b) IN (…)`. And the
@@ -57,7 +61,8 @@ def rows_by_keys(dialect_name: str, target: Table, key: tuple[str, ...]) -> Sele
     else:
         rows = func.json_each(wanted).table_valued("value", name="wanted")
         parts = [func.json_extract(rows.c.value, f"$[{place}]") for place in range(len(key))]
-    return select(target).where(*(column == part for column, part in zip(columns, parts, strict=True)))
+    found = select(target) if whole else select(*columns)
+    return found.where(*(column == part for column, part in zip(columns, parts, strict=True)))
 
 
 def _as_in(column: Column[Any], part: ColumnElement[Any]) -> ColumnElement[Any]:

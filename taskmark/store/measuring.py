@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from itertools import accumulate
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, case, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
 from taskmark.store.summing import NO_BUCKET, duration_in
 from taskmark.store.tables import Metrics, table
 
 _SUMS = ("count", "retries", "duration_ms", "tokens_used", "cost_billionths", "questions_asked")
 _DAY = timedelta(days=1)
-Row: TypeAlias = Mapping[Any, Any]
 
 
 class Dimension(StrEnum):
@@ -121,38 +120,41 @@ def measure(connection: Connection, by: Dimension, window: Window, name: str | N
     """Answers `History.metrics`."""
     metrics = table(Metrics)
     wanted = [metrics.c.dimension == str(by), *([] if name is None else [metrics.c.name == name])]
-    whole = _query("status", "bucket").where(*wanted, *_between(window.since, window.until))
-    daily = _query("day", "status").where(*wanted, *_between(window.earlier or date.min, window.until))
-    wholes, days = _by_name(connection, whole), _by_name(connection, daily)
-    since = window.since or date.min
-    starts = window.starts(day for rows in days.values() for row in rows if (day := _day(row)) >= since)
+    days = _by_name(connection, _daily().where(*wanted, *_between(window.earlier, window.until)))
+    durations = _by_name(connection, _durations().where(*wanted, *_between(window.since, window.until)))
+    since = "" if window.since is None else window.since.isoformat()
+    begun = {row.day for rows in days.values() for row in rows if row.day and row.day >= since}
+    starts = window.starts(map(date.fromisoformat, begun))
 
-    def measured(one: str) -> Measured:
-        rows, own = wholes[one], days.get(one, [])
-        before = Sums(**_sums(row for row in own if _day(row) < since)) if window.since else None
-        periods = _periods((row for row in own if _day(row) >= since), starts, window)
-        return Measured(name=one, **_sums(rows), **_quantiles(rows), before=before, periods=periods)
+    def measured(one: str, rows: Sequence[Any]) -> Measured:
+        own = [row for row in rows if row.day >= since]
+        before = Sums(**_sums([row for row in rows if row.day < since])) if since else None
+        told = {**_sums(own), **_quantiles(durations.get(one, ()))}
+        return Measured(name=one, **told, before=before, periods=_periods(own, starts, window))
 
-    return tuple(sorted(map(measured, wholes), key=lambda one: (-one.total, one.name)))
+    found = [measured(one, rows) for one, rows in days.items() if any(row.day >= since for row in rows)]
+    return tuple(sorted(found, key=lambda one: (-one.total, one.name)))
 
 
 def _today() -> date:
     return datetime.now(UTC).date()
 
 
-def _day(row: Row) -> date:
-    return date.fromisoformat(row["day"])
-
-
-def _query(*by: str) -> Select[Any]:
-    """Returns the statement that adds up rows for each name and `by`."""
+def _daily() -> Select[Any]:
+    """Returns the statement that adds up what began on a day, for each name and status."""
     metrics = table(Metrics)
-    groups = [metrics.c[name] for name in ("name", *by)]
+    groups = [metrics.c[name] for name in ("name", "day", "status")]
     ended = func.sum(case((metrics.c.bucket != NO_BUCKET, metrics.c["count"]), else_=0))
-    sums = {"ended": ended, **{name: func.sum(metrics.c[name]) for name in _SUMS}}
-    # PostgreSQL's sums are decimals, with which Python is slow
-    whole = (cast(total, BigInteger).label(name) for name, total in sums.items())
-    return select(*groups, *whole).group_by(*groups)
+    sums = (func.sum(metrics.c[name]).label(name) for name in _SUMS)
+    return select(*groups, ended.label("ended"), *sums).group_by(*groups)
+
+
+def _durations() -> Select[Any]:
+    """Returns the statement that counts durations, for each name."""
+    metrics = table(Metrics)
+    groups = [metrics.c.name, metrics.c.bucket]
+    counted = select(*groups, func.sum(metrics.c["count"])).where(metrics.c.bucket != NO_BUCKET)
+    return counted.group_by(*groups)
 
 
 def _between(since: date | None, until: date | None) -> Iterator[ColumnElement[bool]]:
@@ -163,53 +165,49 @@ def _between(since: date | None, until: date | None) -> Iterator[ColumnElement[b
         yield day < until.isoformat()
 
 
-def _by_name(connection: Connection, query: Select[Any]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = defaultdict(list)
-    answer = connection.execute(query)
-    names = tuple(answer.keys())
-    for values in answer:
-        row = dict(zip(names, values, strict=True))
-        found[row["name"]].append(row)
+def _by_name(connection: Connection, query: Select[Any]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = defaultdict(list)
+    for row in connection.execute(query).all():
+        found[row[0]].append(row)
     return found
 
 
-def _sums(rows: Iterable[Row]) -> dict[str, Any]:
-    """Returns the fields of `Sums`."""
+def _sums(rows: Sequence[Any]) -> dict[str, Any]:
+    """Returns the fields of `Sums` for rows of `_daily`."""
     of: Counter[str] = Counter()
     for row in rows:
-        of[row["status"]] += row["count"]
-        for name in (*_SUMS, "ended"):
-            of[name] += row[name]
+        of[row[2]] += int(row[4])
+    columns = zip(*(row[3:] for row in rows), strict=True) if rows else [()] * (1 + len(_SUMS))
+    used = dict(zip(("ended", *_SUMS), (int(sum(column)) for column in columns), strict=True))
     completed, failed = of["completed"] + of["completed_with_errors"], of["failed"] + of["timed_out"]
     return {
-        "total": of["count"],
+        "total": used["count"],
         "completed": completed,
         "failed": failed,
         **{name: of[name] for name in ("completed_with_errors", "timed_out", "cancelled", "skipped")},
-        "in_progress": of["count"] - completed - failed - of["cancelled"] - of["skipped"],
+        "in_progress": used["count"] - completed - failed - of["cancelled"] - of["skipped"],
         "success_rate": completed / (completed + failed) if completed + failed else None,
-        "average_ms": of["duration_ms"] / of["ended"] if of["ended"] else None,
-        "cost": of["cost_billionths"] / 10**9,
-        **{name: of[name] for name in ("retries", "tokens_used", "questions_asked")},
+        "average_ms": used["duration_ms"] / used["ended"] if used["ended"] else None,
+        "cost": used["cost_billionths"] / 10**9,
+        **{name: used[name] for name in ("retries", "tokens_used", "questions_asked")},
     }
 
 
-def _quantiles(rows: Iterable[Row]) -> dict[str, float]:
+def _quantiles(counted: Sequence[Any]) -> dict[str, float]:
     """Returns the quantiles of `Measured`: the durations below which so many of a hundred lie."""
-    counts: Counter[int] = Counter()
-    for row in rows:
-        if row["bucket"] != NO_BUCKET:
-            counts[row["bucket"]] += row["count"]
-    below = list(accumulate(counts[bucket] for bucket in sorted(counts)))
+    counts = {row[1]: int(row[2]) for row in counted}
+    buckets = sorted(counts)
+    below = list(accumulate(counts[bucket] for bucket in buckets))
     return {
-        f"p{part}_ms": duration_in(sorted(counts)[bisect_left(below, part * below[-1] / 100)])
+        f"p{part}_ms": duration_in(buckets[bisect_left(below, part * below[-1] / 100)])
         for part in (50, 90, 95, 99)
         if below
     }
 
 
-def _periods(rows: Iterable[Row], starts: list[date], window: Window) -> tuple[Period, ...]:
-    of: dict[date, list[Row]] = defaultdict(list)
+def _periods(rows: Sequence[Any], starts: list[date], window: Window) -> tuple[Period, ...]:
+    of: dict[date, list[Any]] = defaultdict(list)
     for row in rows:
-        of[window.start(_day(row))].append(row)
-    return tuple(Period(start=start, **_sums(of[start])) for start in starts)
+        if row.day:
+            of[window.start(date.fromisoformat(row.day))].append(row)
+    return tuple(Period(start=one, **_sums(of[one])) if one in of else Period(start=one) for one in starts)

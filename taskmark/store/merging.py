@@ -6,8 +6,8 @@ reordered records end in the same row. A later state is, from the most telling o
 
 1. a higher attempt (of a phase, or of work as a whole; an ending of a lower attempt is then forgotten);
 2. a final status over one that is not;
-3. between final ones what was seen live over what was backfilled, then the *earlier*: a final status
-   stays, and what comes after it only fills in what is missing;
+3. between final ones what was seen live (or told of work done elsewhere) over what was backfilled, then
+   the *earlier*: a final status stays, and what comes after it only fills in what is missing;
 4. between others the later moment, then live over backfilled, then the order of the states.
 """
 
@@ -36,6 +36,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 """The fields that name a row, per type of record."""
 
 _TIMELESS: Stamp = (0, 0, 0, 0, 0)
+_UNKNOWN: Mapping[str, Stamp] = {}
 _ENDING = ("outputs", "error", "finished_at")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER = 2**62
@@ -49,40 +50,58 @@ class MergedRow:
     stamps: Mapping[str, Stamp]
 
 
-def key_of(record: Record) -> tuple[Any, ...]:
+@dataclass(frozen=True)
+class Stamped:
+    """A whole row as a record, with how late each column was set: what `export` writes and `import` reads."""
+
+    record: RowRecord
+    stamps: Mapping[str, Stamp]
+
+
+Told: TypeAlias = Record | Stamped
+
+
+def bare(told: Told) -> Record:
+    """Returns the record."""
+    return told.record if isinstance(told, Stamped) else told
+
+
+def key_of(told: Told) -> tuple[Any, ...]:
     """Returns what names the row of a record among those of its type."""
-    return tuple(_column(getattr(record, field)) for field in KEYS[record.type])
+    record = bare(told)
+    parts = [getattr(record, field) for field in KEYS[record.type]]
+    return tuple(_without_nul(part) if type(part) is str else part for part in parts)
 
 
 def columns_of(record: Record) -> dict[str, Any]:
     """Returns the fields that are present: moments as UTC datetimes, everything else as JSON values."""
     found = {}
     for field, value in record.model_dump(mode="json", exclude={"type"}).items():
-        if isinstance(value, str):
-            found[field] = _column(getattr(record, field))
+        if type(value) is str:  # `isinstance` goes through Python code in a process that has a sandbox
+            told = getattr(record, field)
+            found[field] = utc(told) if type(told) is datetime else _without_nul(told)
         elif value is not None:
             found[field] = value
     return found
 
 
-def _column(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return utc(value)
-    if isinstance(value, str):
-        # PostgreSQL keeps no NUL in text; both databases shall tell the same.
-        return value.replace("\x00", "\ufffd")
-    return value
+def _without_nul(text: str) -> str:
+    """PostgreSQL keeps no NUL in text; both databases shall tell the same."""
+    return text.replace("\x00", "\ufffd")
 
 
-def merge(row: MergedRow | None, record: RowRecord) -> MergedRow:
+def merge(row: MergedRow | None, told: RowRecord | Stamped) -> MergedRow:
     """Returns the row as it is once the record is known too."""
-    stamp = _stamp(record)
+    record, known = (told.record, told.stamps) if isinstance(told, Stamped) else (told, _UNKNOWN)
+    own = _stamp(record)
     key = KEYS[record.type]
     values, stamps = (dict(row.values), dict(row.stamps)) if row else ({}, {})
     for column, value in columns_of(record).items():
         if column in key:
             values[column] = value
-        elif column not in stamps or _is_later(stamp, value, stamps[column], values[column]):
+            continue
+        stamp = known.get(column, own)
+        if column not in stamps or _is_later(stamp, value, stamps[column], values[column]):
             values[column], stamps[column] = value, stamp
     _forget_endings(values, stamps)
     return MergedRow(values, stamps)
@@ -109,7 +128,7 @@ def _stamp(record: RowRecord) -> Stamp:
     if isinstance(record, DefinitionRecord):
         return _TIMELESS
     attempt = _attempt(record)
-    live = int(record.provenance == "live")
+    live = int(record.provenance != "backfilled")
     place = list(type(record.status)).index(record.status)
     if record.status.is_final:
         ended = record.finished_at or record.as_of

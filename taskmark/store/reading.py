@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, Select, Table, and_, select
 from sqlalchemy.exc import DataError
 
+from taskmark.contracts import ExecutionStatus
 from taskmark.errors import UnknownExecution
 from taskmark.records import (
     AttemptRecord,
@@ -129,6 +130,15 @@ class History:
                 latest = merge(*pages, key=_place, reverse=True)
                 found.update((one.execution_id, one) for one in islice(latest, left))
         return tuple(found.values())
+
+    def in_temporal(self, status: ExecutionStatus, limit: int) -> tuple[str, ...]:
+        """Returns the ids of executions in this state that Temporal runs, the latest start first."""
+        executions = table(Executions)
+        name, started = executions.c.execution_id, executions.c.started_at
+        query = select(name).where(executions.c.status == str(status), executions.c.provenance != "elsewhere")
+        latest = started.desc().nulls_first(), name.desc()
+        with reading(self._engine) as connection:
+            return tuple(connection.execute(query.order_by(*latest).limit(limit)).scalars())
 
     def metrics(
         self, by: Dimension = Dimension.EXECUTION, window: Window = ALWAYS, name: str | None = None

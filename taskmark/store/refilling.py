@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 from taskmark.store import searching, summing
 from taskmark.store.merging import KEYS, MergedRow
 from taskmark.store.summing import Change
-from taskmark.store.tables import Attempts, Executions, Metrics, Phases, Texts, table
+from taskmark.store.tables import Attempts, Events, Executions, Metrics, Phases, Texts, table
 from taskmark.store.writing import TABLES, merged_rows, write_rows
 
 _AT_ONCE = 50
@@ -20,7 +20,7 @@ def refill(connection: Connection) -> None:
     """Brings every row up to date. Takes about as long as writing all of them did."""
     for summary in (Metrics, Texts):
         connection.execute(table(summary).delete())
-    for executions in _executions(connection):
+    for executions in every_execution(connection):
         _rewritten(connection, "phase", executions)
         attempts = _rewritten(connection, "attempt", executions)
         whole = _rewritten(connection, "execution", executions)
@@ -28,12 +28,12 @@ def refill(connection: Connection) -> None:
         summing.add(connection, whole, attempts)
 
 
-def _executions(connection: Connection) -> Iterator[list[str]]:
-    """Yields the ids of all executions, also of those that only other rows tell of."""
+def every_execution(connection: Connection) -> Iterator[list[str]]:
+    """Yields the ids of all executions, some at a time, also of those that only other rows tell of."""
     last = ""
     while True:
         found: set[str] = set()
-        for model in (Executions, Phases, Attempts):
+        for model in (Executions, Phases, Attempts, Events):
             name = table(model).c.execution_id
             query = select(name).distinct().where(name > last).order_by(name).limit(_AT_ONCE)
             found.update(connection.execute(query).scalars())

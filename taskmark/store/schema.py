@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from taskmark.errors import InvalidSettings
+from taskmark.errors import Conflict, InvalidSettings
 from taskmark.store.engine import make_engine, reading, writing
 from taskmark.store.searching import make_index
 from taskmark.store.tables import Stored
@@ -19,7 +19,7 @@ from taskmark.store.tables import Stored
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0002"
+HEAD = "0004"
 """The newest revision in `migrations/versions`."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -61,6 +61,13 @@ def current(engine: Engine) -> str | None:
         return _revision(connection)
 
 
+def current_only(engine: Engine) -> None:
+    """Raises `Conflict` unless the store is of this version, and `Unreachable`."""
+    if (revision := current(engine)) != HEAD:
+        message = f"The store has revision {revision or 'none'}, this version uses {HEAD}"
+        raise Conflict(message, hint="bring it up to date: taskmark db upgrade")
+
+
 def upgrade(engine: Engine) -> None:
     """Brings the schema to `head()`; processes that start at the same time wait for the first.
 
@@ -69,9 +76,14 @@ def upgrade(engine: Engine) -> None:
     if current(engine) == HEAD:
         return
     with writing(engine) as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        only_one(connection)
         _bring_up(connection)
+
+
+def only_one(connection: Connection) -> None:
+    """Until the transaction ends nobody else changes the schema; who wants to waits."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
 
 def _bring_up(connection: Connection) -> None:
@@ -100,19 +112,26 @@ def _create(connection: Connection) -> None:
 
 
 def _migrate(connection: Connection) -> None:
-    from alembic import command
     from alembic.util import CommandError
 
-    from taskmark.store.refilling import refill
-
     try:
-        command.upgrade(migration_config(connection), "head")
+        migrate(connection, HEAD)
     except CommandError as error:
         raise InvalidSettings(
             f"The store has revision {_revision(connection)}, and this version knows up to {HEAD}: {error}",
             hint="Upgrade Taskmark, or set TASKMARK_DATABASE_URL to another database",
         ) from error
-    refill(connection)
+
+
+def migrate(connection: Connection, revision: str) -> None:
+    """Brings the tables from an older revision, or from none, to this one."""
+    from alembic import command
+
+    from taskmark.store.refilling import refill
+
+    command.upgrade(migration_config(connection), revision)
+    if revision == HEAD:
+        refill(connection)
 
 
 def migration_config(connection: Connection) -> Config:

@@ -58,22 +58,32 @@ def add(connection: Connection, attempts: Iterable[Change]) -> None:
     """Indexes attempts that have ended, and again if what is known of them changes."""
     rows = []
     for change in attempts:
-        words = _words(change.after)
-        if words and (change.before is None or words != _words(change.before)):
-            rows.append({"span_id": change.after["span_id"], "words": words})
+        found = words(change.after)
+        if found and (change.before is None or found != words(change.before)):
+            rows.append({"span_id": change.after["span_id"], "words": found})
     if rows:
         insert = inserting(connection.dialect.name, table(Texts))
         again = {"words": insert.excluded["words"]}
         connection.execute(insert.on_conflict_do_update(index_elements=["span_id"], set_=again), rows)
 
 
-def _words(row: Mapping[str, Any]) -> str:
+def rebuild(connection: Connection) -> None:
+    """Makes SQLite's index anew from the texts."""
+    connection.execute(text("INSERT INTO texts_index(texts_index) VALUES ('rebuild')"))
+
+
+def verify(connection: Connection) -> None:
+    """Compares SQLite's index with the texts. Raises `DatabaseError` if they differ."""
+    connection.execute(text("INSERT INTO texts_index(texts_index, rank) VALUES ('integrity-check', 1)"))
+
+
+def words(row: Mapping[str, Any]) -> str:
     """Returns the words of an attempt; empty if it has not ended, or has none."""
     if not StepStatus(row["status"]).is_final:
         return ""
     error = row.get("error") or {}
     parts = (row.get("input"), row.get("output"), error.get("message"))
-    return "\n".join(words for part in parts if part and (words := _words_of(part)))
+    return "\n".join(found for part in parts if part and (found := _words_of(part)))
 
 
 def _words_of(value: Any) -> str:

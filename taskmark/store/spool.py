@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 
 from taskmark.records import Record
+from taskmark.store.merging import bare
 from taskmark.store.moments import Dating
 from taskmark.store.quarantine import Bad, Quarantine
 from taskmark.store.segment import Segment, left_behind
@@ -46,7 +47,7 @@ class SpoolRecorder:
         open_store: Callable[[], Engine],
         *,
         limit: int = 64 * 2**20,
-        gather: float = 0.2,
+        gather: float = 1.0,
         adopt_every: float = 5.0,
     ) -> None:
         """Starts the writing thread, which adopts what dead processes left in the folder.
@@ -176,11 +177,18 @@ class SpoolRecorder:
     def _run_once(self) -> None:
         try:
             self._adopt()
-            if not self._write_some():
+            if not (self._write_some() and self._has_backlog()):
                 self._await_records()
         except Exception:  # a fault of ours must not end the recording of a worker that lives for weeks
             _logger.exception("Writing to the history store stumbled and goes on")
             self._stop.wait(_FIRST_PAUSE)
+
+    def _has_backlog(self) -> bool:
+        """Whether a whole batch waits, or what others left behind. What came while a batch was written is
+        gathered first: small batches cost several times as much per record."""
+        with self._lock:
+            own = [segment.waiting for segment in self._own if segment.waiting]
+        return len(own) > 1 or sum(own) >= _BATCH_BYTES or bool(self._adopted)
 
     def _await_records(self) -> None:
         if self._arrived.wait(max(self._adopt_at - time.monotonic(), 0)):
@@ -263,7 +271,7 @@ class SpoolRecorder:
         if self._engine is None:
             self._engine = self._open_store()
         rejected = apply_each(self._engine, records)
-        self._quarantine.set_aside([Bad(one.record.model_dump_json(), one.reason) for one in rejected])
+        self._quarantine.set_aside([Bad(bare(one.record).model_dump_json(), one.reason) for one in rejected])
 
     def _drop_finished(self) -> None:
         with self._changed:

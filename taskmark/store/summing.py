@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Table, bindparam, select
 
 from taskmark.store.engine import inserting
 from taskmark.store.keys import AT_ONCE, batches
-from taskmark.store.tables import Attempts, Metrics, table
+from taskmark.store.tables import Attempts, Executions, Metrics, table
 
 GROWTH = 1.05
 """Each bucket's durations are at most so many times the bucket's before: a quantile is right to 2.5 %."""
@@ -27,6 +27,9 @@ NO_BUCKET = -1
 """Of rows without a duration."""
 
 _BILLION = 10**9
+Row: TypeAlias = Mapping[str, Any]
+"""A row of executions or attempts, by the names of its fields."""
+
 _Key: TypeAlias = tuple[str, str, str, str, int]
 _KEY = ("dimension", "name", "day", "status", "bucket")
 _SUMS = ("count", "retries", "duration_ms", "tokens_used", "cost_billionths", "questions_asked")
@@ -92,12 +95,50 @@ def _sums(rows: Iterable[Sequence[Any]]) -> dict[str, Any]:
 
 def add(connection: Connection, executions: Iterable[Change], attempts: Iterable[Change]) -> None:
     """Takes changed rows out of the metrics as they were, and puts them in as they are."""
-    sums: dict[_Key, list[int]] = defaultdict(lambda: [0] * len(_SUMS))
+    sums = _nothing()
     for dimensions, changes in ((_EXECUTIONS, executions), (_ATTEMPTS, attempts)):
         for change in changes:
             if change.before is not None:
                 _count(sums, dimensions, change.before, -1)
             _count(sums, dimensions, change.after, 1)
+    _write(connection, sums)
+
+
+def take_out(connection: Connection, executions: Iterable[Row], attempts: Iterable[Row]) -> None:
+    """Takes rows out of the metrics that are there no longer."""
+    sums = _nothing()
+    for dimensions, rows in ((_EXECUTIONS, executions), (_ATTEMPTS, attempts)):
+        for row in rows:
+            _count(sums, dimensions, row, -1)
+    _write(connection, sums)
+
+
+def expected(connection: Connection) -> dict[tuple[Any, ...], tuple[int, ...]]:
+    """Returns what the metrics should say, by their keys, counted anew over all rows."""
+    sums = _nothing()
+    for dimensions, model in ((_EXECUTIONS, Executions), (_ATTEMPTS, Attempts)):
+        for row in connection.execute(select(*counted(table(model)))):
+            _count(sums, dimensions, row._asdict(), 1)
+    return {key: tuple(values) for key, values in sums.items()}
+
+
+def counted(target: Table) -> list[Any]:
+    """Returns the columns of executions or attempts that metrics are made of, by the names of fields."""
+    return [target.c[name].label(name) for name in _COUNTED if name in target.c]
+
+
+_COUNTED = (
+    *("status", "started_at", "duration_ms", "cost", "attempts", "attempt"),
+    *("tokens_used", "tokens", "questions_asked", "questions"),
+    *("build_id", "task_id", "project", "assigned_agent", "agent", "tool"),
+)
+
+
+def _nothing() -> dict[_Key, list[int]]:
+    return defaultdict(lambda: [0] * len(_SUMS))
+
+
+def _write(connection: Connection, sums: Mapping[_Key, list[int]]) -> None:
     # in one order everywhere: writers that wait for each other's rows would wait for ever
     rows = [(key, sums[key]) for key in sorted(sums) if any(sums[key])]
     if rows:

@@ -31,6 +31,10 @@ from taskmark.task.model import Json
 NO_ITEM = -1
 
 
+ELSEWHERE = "provenance = 'elsewhere'"
+"""The rows of work that Temporal does not run, as a condition that an index can have too."""
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment in UTC, on every database. A value without a zone counts as UTC."""
 
@@ -205,6 +209,8 @@ class Attempts(Merged, table=True):
         Index(None, "span_id"),
         Index(None, "started_at"),
         Index(None, "tool", "started_at"),
+        # what Temporal does not run is found by its key
+        Index(None, "idempotency_key", sqlite_where=text(ELSEWHERE), postgresql_where=text(ELSEWHERE)),
         # most attempts have none of these, and then cost nothing here
         *(
             Index(None, name, "started_at", sqlite_where=text(known), postgresql_where=text(known))
@@ -319,6 +325,7 @@ class ArtifactContents(Stored, table=True):
     sha256: str = Field(primary_key=True, sa_type=Text)
     size: int = Field(sa_type=BigInteger)
     content: bytes = Field(sa_type=LargeBinary)
+    kept_at: datetime = Field(sa_type=UtcDateTime)
 
 
 def fields(target: Table, row: Sequence[Any]) -> dict[str, Any]:

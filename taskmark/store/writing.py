@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Table, func, select, text
 
-from taskmark.records import EventRecord, Record
+from taskmark.records import EventRecord
 from taskmark.store import searching, summing
 from taskmark.store.deriving import derived
 from taskmark.store.engine import inserting, is_about_data, reason, writing
@@ -21,6 +21,9 @@ from taskmark.store.merging import (
     KEYS,
     MergedRow,
     RowRecord,
+    Stamped,
+    Told,
+    bare,
     columns_of,
     key_of,
     merge,
@@ -50,33 +53,37 @@ _logger = logging.getLogger(__name__)
 class Rejected:
     """A record that can't be written, and why."""
 
-    record: Record
+    record: Told
     reason: str
 
 
-def apply(engine: Engine, records: Sequence[Record]) -> None:
+def apply(engine: Engine, records: Sequence[Told]) -> None:
     """Writes the records in one transaction: all of them or none.
 
     The order does not matter, and records written before change nothing. Raises `Unreachable` if the
     store does not answer, and what the database says (or `ValueError`, `OverflowError`, `TypeError`)
     if a value can't be written.
     """
-    if not records:
-        return
-    rows: dict[str, list[RowRecord]] = {}
+    if records:
+        with writing(engine) as connection:
+            write(connection, records)
+
+
+def write(connection: Connection, records: Sequence[Told]) -> None:
+    """Writes the records as `apply` does, within a transaction that is open already."""
+    rows: dict[str, list[RowRecord | Stamped]] = {}
     events: list[EventRecord] = []
     for record in records:
         if isinstance(record, EventRecord):
             events.append(record)
         else:
-            rows.setdefault(record.type, []).append(record)
-    with writing(engine) as connection:
-        _exclude_other_writers(connection, records)
-        _merge_all(connection, rows)
-        _add_events(connection, events)
+            rows.setdefault(bare(record).type, []).append(record)
+    exclude_writers_of(connection, {str(key_of(record)[0]) for record in records})
+    _merge_all(connection, rows)
+    _add_events(connection, events)
 
 
-def apply_each(engine: Engine, records: Sequence[Record]) -> list[Rejected]:
+def apply_each(engine: Engine, records: Sequence[Told]) -> list[Rejected]:
     """Writes the records, in one transaction if it can be; returns those that can't be written.
 
     Halves are tried apart until what is wrong is alone, so one bad record holds up no other. Raises
@@ -95,24 +102,34 @@ def apply_each(engine: Engine, records: Sequence[Record]) -> list[Rejected]:
     return []
 
 
-def _exclude_other_writers(connection: Connection, records: Sequence[Record]) -> None:
-    """Two writers must not merge into one row, or number one execution's events, at the same time.
+def exclude_all_writers(connection: Connection) -> None:
+    """Until the transaction ends nobody else writes; who wants to waits."""
+    _lock(connection, range(_LOCKS), _LOCK_CLASS)
 
-    A writing transaction on SQLite is alone anyway. On PostgreSQL locks are taken in rising order, so
-    that no two writers wait for each other.
-    """
+
+def exclude_writers_of(
+    connection: Connection, names: Iterable[str], *, lock_class: int = _LOCK_CLASS
+) -> None:
+    """Two writers must not merge into one row, or number one execution's events, at the same time: until
+    the transaction ends nobody else writes what has these names, such as ids of executions."""
+    _lock(connection, {_lock_of(name) for name in names}, lock_class)
+
+
+def _lock(connection: Connection, locks: Iterable[int], lock_class: int) -> None:
+    """A writing transaction on SQLite is alone anyway. On PostgreSQL locks are taken in rising order, so
+    that no two writers wait for each other."""
     if connection.dialect.name != "postgresql":
         return
     take = text("SELECT pg_advisory_xact_lock(:lock_class, :lock)")
-    for lock in sorted({_lock_of(str(key_of(record)[0])) for record in records}):
-        connection.execute(take, {"lock_class": _LOCK_CLASS, "lock": lock})
+    for lock in sorted(locks):
+        connection.execute(take, {"lock_class": lock_class, "lock": lock})
 
 
 def _lock_of(name: str) -> int:
     return hashlib.sha256(name.encode()).digest()[0] % _LOCKS
 
 
-def _merge_all(connection: Connection, told: Mapping[str, Sequence[RowRecord]]) -> None:
+def _merge_all(connection: Connection, told: Mapping[str, Sequence[RowRecord | Stamped]]) -> None:
     """Merges rows, and keeps in line what sums them up: executions last, with what their attempts used."""
     for kind in ("definition", "phase"):
         _merge_rows(connection, kind, told.get(kind, ()))
@@ -124,7 +141,7 @@ def _merge_all(connection: Connection, told: Mapping[str, Sequence[RowRecord]]) 
 
 
 def _merge_rows(
-    connection: Connection, kind: str, records: Sequence[RowRecord], using: Collection[str] = ()
+    connection: Connection, kind: str, records: Sequence[RowRecord | Stamped], using: Collection[str] = ()
 ) -> list[Change]:
     """Merges records into their rows and returns what changed; `using` are executions whose attempts used
     something, which nobody may have told of."""
@@ -192,8 +209,7 @@ def _add_events(connection: Connection, events: Sequence[EventRecord]) -> None:
     target = table(Events)
     key = KEYS["event"]
     told = {key_of(event): event for event in reversed(events)}
-    rows_known = (fields(target, row) for row in rows_with(connection, target, key, told))
-    known = {tuple(row.get(field) for field in key) for row in rows_known}
+    known = {tuple(row) for row in rows_with(connection, target, key, told, whole=False)}
     new = [event for event in dict.fromkeys(map(key_of, events)) if event not in known]
     last = _last_numbers(connection, target, dict.fromkeys(str(name[0]) for name in new))
     rows = []

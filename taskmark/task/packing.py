@@ -1,12 +1,16 @@
-"""Definitions as short text: compressed JSON without defaults, for what travels above 32 KiB."""
+"""Definitions as short text: compressed JSON without defaults, for what travels above 32 KiB; as a digest."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import zlib
 from typing import TypeVar
 
 from pydantic import BaseModel
+
+from taskmark.task.model import Json
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -31,3 +35,13 @@ def unpack(text: str, type: type[Model]) -> Model:
     if not inflate.eof:
         raise ValueError(f"the packed {type.__name__} is cut off, or larger than {UNPACKED_LIMIT} bytes")
     return type.model_validate_json(data)
+
+
+def unpacked(model: BaseModel) -> dict[str, Json]:
+    """Returns the model as JSON without what is as usual, as the history store keeps it."""
+    return model.model_dump(mode="json", exclude_defaults=True)
+
+
+def digest(plain: Json) -> str:
+    """Returns the SHA-256 of a JSON value, in whatever order its keys are."""
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,16 @@ MOST_BRANCHES: Final = 1000
 DAY: Final = 86_400
 RECENT_DAYS: Final = 365
 STALE_DAYS: Final = 180
+ENOUGH_COMMITS: Final = 20
+"""In the last year, to say by them who works on it."""
+NEWEST: Final = 100
+"""Commits by which it is said if they are fewer."""
+MEANT_TO_STAY: Final = re.compile(
+    r"(gh-pages|main|master|trunk|stable|develop(ment)?|production|"
+    r"(releases?|stable|maint|maintenance|support|lts)[/-].+|v?\d+([.-]\d+)*([.-]x)?)$",
+    re.IGNORECASE,
+)
+"""Branches that are kept on purpose: pages, and lines of older versions."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +55,14 @@ def examine(repo: str, commit: str) -> Area:
     now = datetime.now(UTC).timestamp()
     everything, total = commits(repository), count(repository)
     recent = [one for one in everything if now - one.time <= RECENT_DAYS * DAY]
-    people = [one for one in recent or everything if not is_bot(one)]
-    factor = bus_factor(people)
-    stale = [one for one in branches(repository) if now - one.time > STALE_DAYS * DAY]
+    enough = len(recent) >= ENOUGH_COMMITS
+    factor = bus_factor([one for one in (recent if enough else everything[:NEWEST]) if not is_bot(one)])
+    basis = "the commits of the last year" if enough else f"the newest {min(total, NEWEST):,} commits"
+    stale = [
+        one
+        for one in branches(repository)
+        if now - one.time > STALE_DAYS * DAY and not MEANT_TO_STAY.match(one.name)
+    ]
     last = (now - max((one.time for one in everything), default=0)) / DAY
     score = (
         points(last, none_at=730, all_at=90, most=40)
@@ -58,8 +74,8 @@ def examine(repo: str, commit: str) -> Area:
         score,
         f"{counted(total, 'commit')} by {counted(len({one.email for one in everything}), 'author')}, "
         f"{len(recent):,} in the last year, the last {age(last)} ago; "
-        f"{counted(factor, 'person', 'people')} wrote half of the recent commits (bus factor)",
-        advice(factor, last, stale),
+        f"{counted(factor, 'person', 'people')} wrote half of {basis} (bus factor)",
+        advice(factor, basis, last, stale),
         ("stale branch", "last commit", "by"),
         **table([(shown(one.name), day(one.time), shown(one.author, 40)) for one in stale]),
         facts=facts(total, recent, factor, stale) | {"days_since_last": round(last, 1)},
@@ -111,11 +127,11 @@ def bus_factor(people: Sequence[Commit]) -> int:
     return 0
 
 
-def advice(factor: int, last_days: float, stale: Sequence[Branch]) -> list[str]:
+def advice(factor: int, basis: str, last_days: float, stale: Sequence[Branch]) -> list[str]:
     """Returns what to do about it."""
     found = []
     if factor == 1:
-        found.append("One person wrote half of the recent commits: have somebody else review and release")
+        found.append(f"One person wrote half of {basis}: have somebody else review and release")
     if last_days > STALE_DAYS:
         found.append("Say in the README whether this is finished, looked after or abandoned")
     if stale:

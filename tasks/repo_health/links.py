@@ -6,6 +6,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from itertools import pairwise
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -49,6 +50,10 @@ class Broken:
     target: str
     reason: str
 
+    def row(self) -> tuple[str, str, str]:
+        """Returns what is shown of it, the target as people read it."""
+        return f"{shown(self.path)}:{self.line}", shown(unquote(self.target)), self.reason
+
 
 def examine(repo: str, commit: str) -> Area:
     """Checks relative links and anchors of all markdown files, and collects the links to the web."""
@@ -69,9 +74,9 @@ def examine(repo: str, commit: str) -> Area:
         + (f"; {counted(unread, 'file')} of reStructuredText not read" if unread else ""),
         ["Repair the links below; readers meet them first"] if broken else [],
         ("where", "link", "problem"),
-        **table([(f"{shown(one.path)}:{one.line}", shown(one.target), one.reason) for one in broken]),
+        **table([one.row() for one in broken]),
         cut=deadline.cut or len(docs) > MOST_FILES,
-        facts={"broken": len(broken), "links": len(links), "urls": urls[:MOST_URLS]},
+        facts={"broken": len(broken), "links": len(links), "urls": urls[:MOST_URLS], "addresses": len(urls)},
     )
 
 
@@ -174,7 +179,9 @@ class Site:
             return Broken(source.path, line, target, "no such file")
         anchors = self._anchors.get(place)
         if fragment and anchors is not None and fragment.lower() not in anchors:
-            return Broken(source.path, line, target, "no such heading")
+            near = get_close_matches(fragment.lower(), sorted(anchors), n=1, cutoff=0.8)
+            hint = f"; #{shown(near[0], 80)} is" if near else ""
+            return Broken(source.path, line, target, f"no such heading{hint}")
         return None
 
     def _place(self, source: Document, path: str) -> str:

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from tasks.repo_health.area import counted
 from tasks.repo_health.git import Repository, shown
 
 AREAS: Final = ("history", "tests", "dependencies", "size", "secrets", "todos", "links")
 """In the order of the report."""
+FIRST: Final = 3
+"""Pieces of advice at the top."""
 DEAD: Final = (404, 410)
 """Statuses that say that a page is gone; others, such as 403, may be meant for programs only."""
 
@@ -42,10 +45,12 @@ def render(about: Mapping[str, Any], areas: Mapping[str, Any], web: Any) -> dict
     parts = [
         heading(about, overall, missing),
         overview(known),
+        first_things(known),
         *(section(area, dead if name == "links" else []) for name, area in known.items()),
+        asked(known.get("links", {}), web),
     ]
     return {
-        "markdown": "\n\n".join(parts) + "\n",
+        "markdown": "\n\n".join(filter(None, parts)) + "\n",
         "score": overall,
         "scores": scores,
         "missing": missing,
@@ -75,10 +80,28 @@ def overview(areas: Mapping[str, Any]) -> str:
     return grid(("area", "score", "in short"), rows)
 
 
+def first_things(areas: Mapping[str, Any]) -> str:
+    """Returns what to do first: the first advice of the areas with the lowest scores."""
+    worst = sorted(areas.values(), key=lambda area: 100 if area["score"] is None else area["score"])
+    lines = [f"- {text(area['name'])}: {text(area['advice'][0])}." for area in worst if area["advice"]]
+    return "\n".join(("What to do first:\n", *lines[:FIRST])) if lines else ""
+
+
+def asked(links: Mapping[str, Any], web: Any) -> str:
+    """Returns how many links to the web were asked for; it follows the section of the links."""
+    told = statuses(web)
+    if not told:
+        return ""
+    total = counted(links.get("facts", {}).get("addresses", len(told)), "address", "addresses")
+    silent = "" if any(told) else " None answered: this machine may not reach the web, or not be allowed to."
+    return f"{len(told):,} of {total} of the web were asked for.{silent}"
+
+
 def section(area: Mapping[str, Any], dead: Sequence[Sequence[str]]) -> str:
     """Returns an area's own part."""
     rows = [[text(cell) for cell in row] for row in area["rows"]]
-    parts = [f"## {area['name']}: {rating(area['score'])}", text(area["summary"]) + "."]
+    summary = text(area["summary"])
+    parts = [f"## {area['name']}: {rating(area['score'])}", f"{summary[:1].upper()}{summary[1:]}."]
     parts += ["\n".join(f"- {text(line)}." for line in area["advice"])] if area["advice"] else []
     parts += [grid(area["columns"], rows)] if rows else []
     parts += [f"… and {area['left_out']:,} more."] if area["left_out"] else []
@@ -88,16 +111,22 @@ def section(area: Mapping[str, Any], dead: Sequence[Sequence[str]]) -> str:
 
 
 def dead_links(links: Mapping[str, Any], web: Any) -> list[tuple[str, str]]:
-    """Returns the addresses that did not answer, or that answered that the page is gone."""
-    urls = links.get("facts", {}).get("urls", [])
+    """Returns the addresses that did not answer, or that answered that the page is gone; none if nothing
+    answered at all, which says more about this machine than about them."""
+    told = statuses(web)
     found = []
-    for url, answer in zip(urls, web if isinstance(web, list) else [], strict=False):
-        status = answer.get("status") if isinstance(answer, Mapping) else None
+    for url, status in zip(links.get("facts", {}).get("urls", []), told if any(told) else [], strict=False):
         if not status:
             found.append((url, "no answer"))
         elif status in DEAD:
             found.append((url, f"status {status}"))
     return found
+
+
+def statuses(web: Any) -> list[int]:
+    """Returns the statuses that addresses answered with, 0 for no answer."""
+    answers = web if isinstance(web, list) else []
+    return [int(one.get("status") or 0) if isinstance(one, Mapping) else 0 for one in answers]
 
 
 def rating(score: int | None) -> str:

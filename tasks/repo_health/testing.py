@@ -35,6 +35,10 @@ FRAMEWORKS: Final = {
 """By a sign in files of a language."""
 SIGNS: Final = {name: (suffix, re.compile(sign, re.MULTILINE)) for name, (suffix, sign) in FRAMEWORKS.items()}
 DIALECTS: Final = dict.fromkeys((".jsx", ".ts", ".tsx", ".mjs", ".cjs"), ".js") | {".kt": ".java"}
+ANY_OTHER: Final = {"mocha or alike": {"jest", "vitest", "node:test"}}
+"""Signs that others share: they count only where none of those is found."""
+RUST_TESTS: Final = re.compile(r"^[ \t]*#\[cfg\(test\)\]", re.MULTILINE)
+"""Where the tests begin in a file of Rust that has both: they stand at its end."""
 CI: Final = re.compile(
     r"^(\.github/workflows/[^/]+\.ya?ml|\.gitlab-ci\.yml|\.circleci/config\.yml|azure-pipelines\.yml|"
     r"Jenkinsfile|\.travis\.yml|\.ci/.+|\.buildkite/.+|\.forgejo/workflows/.+|\.woodpecker.*)$"
@@ -50,9 +54,11 @@ def examine(repo: str, commit: str) -> Area:
     lines = {True: 0, False: 0}
     for blob, text in repository.texts(code, deadline):
         is_test = bool(TEST_PATH.search(blob.path))
-        lines[is_test] += sum(1 for line in text.splitlines() if line.strip())
-        if is_test or blob.suffix == ".rs":
-            frameworks |= found_in(blob, text)
+        own, tests = ("", text) if is_test else parted(blob, text)
+        lines[False] += counted_lines(own)
+        lines[True] += counted_lines(tests)
+        frameworks |= found_in(blob, tests)
+    frameworks -= {name for name, others in ANY_OTHER.items() if others & frameworks}
     ci = any(CI.search(one.path) for one in files)
     ratio = lines[True] / lines[False] if lines[False] else 0.0
     return Area(
@@ -68,6 +74,17 @@ def examine(repo: str, commit: str) -> Area:
             "test_lines": lines[True],
         },
     )
+
+
+def parted(blob: Blob, text: str) -> tuple[str, str]:
+    """Returns the code of a file, and the tests that stand in it."""
+    begin = RUST_TESTS.search(text) if blob.suffix == ".rs" else None
+    return (text[: begin.start()], text[begin.start() :]) if begin else (text, "")
+
+
+def counted_lines(text: str) -> int:
+    """Returns how many lines have something in them."""
+    return sum(1 for line in text.splitlines() if line.strip())
 
 
 def found_in(blob: Blob, text: str) -> set[str]:

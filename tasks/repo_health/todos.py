@@ -16,6 +16,8 @@ MARK: Final = re.compile(
     r"(?:#|//|/\*|<!--|--|;|%|^[ \t]{0,40}\*)[ \t]{0,8}(?P<text>(?:TODO|FIXME|XXX|HACK)\b.{0,200})"
 )
 """A word in capitals at the beginning of a comment."""
+TEXT: Final = re.compile(r"\"(?:\\.|[^\"\\])*(?:\"|$)|`[^`]*(?:`|$)|(?<!\w)'(?:\\.|[^'\\])*'")
+"""Something in quotes, to its end or that of the line; an apostrophe in a word begins nothing."""
 READING_SECONDS: Final = 30.0
 BLAMING_SECONDS: Final = 45.0
 MOST_FILES: Final = 60
@@ -63,8 +65,13 @@ def examine(repo: str, commit: str) -> Area:
 def marks(path: str, text: str) -> Iterator[Todo]:
     """Yields the marks in one file."""
     for number, line in enumerate(text.split("\n"), 1):
-        if (found := MARK.search(line)) is not None:
+        if (found := MARK.search(line)) is not None and not in_text(line, found.start("text")):
             yield Todo(path, number, found["text"].rstrip())
+
+
+def in_text(line: str, place: int) -> bool:
+    """Whether a place of a line is in quotes: a program writes it, and nobody is to do it."""
+    return any(found.start() < place < found.end() for found in TEXT.finditer(line))
 
 
 def ages_of(repository: Repository, found: Sequence[Todo]) -> dict[Todo, float]:

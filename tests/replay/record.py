@@ -19,7 +19,8 @@ for folder in (HERE, HERE.parent / "workflows", HERE.parent / "workflows" / "plu
 
 import recorded  # noqa: E402 - found by the path above
 from engine import PATIENCE, Engine  # noqa: E402 - found by the path above
-from replay_scenarios import SCENARIOS, begin, fill, outcome  # noqa: E402 - found by the path above
+from kind_scenarios import SCENARIOS, fill  # noqa: E402 - found by the path above
+from replay_scenarios import begin, outcome  # noqa: E402 - found by the path above
 
 from starter.gateway import TaskClient  # noqa: E402 - after the path above
 from taskmark.settings import Settings  # noqa: E402 - after the path above
@@ -32,7 +33,7 @@ def settings_of(root: Path) -> Settings:
         root=root,
         tasks_dir=root / "tasks",
         agents_dir=root / "agents",
-        plugins=("probe", "stalling"),
+        plugins=("probe", "stalling", "reluctant"),
         heartbeat_seconds=1,
         progress_seconds=0.2,
         grace_seconds=1,
@@ -60,14 +61,14 @@ async def _record(engine: Engine, name: str, folder: Path) -> None:
         raise SystemExit(
             f"{name} ended as {status}, not as {scenario.status}: {await engine.wait(execution)}"
         )
-    for workflow in await _workflows(engine, execution):
+    for workflow in dict.fromkeys(await _workflows(engine, execution)):
         history = await engine.client.client.get_workflow_handle(workflow).fetch_history()
         path = recorded.save(history, engine.root, folder)
         print(f"{path.name}: {len(history.events)} events", file=sys.stderr)
 
 
 async def _workflows(engine: Engine, workflow: str) -> list[str]:
-    """Returns the workflow and everything below it."""
+    """Returns the workflow and everything below it, what ran twice under one id as often."""
     found = [workflow]
     async for event in engine.client.client.get_workflow_handle(workflow).fetch_history_events():
         child = event.child_workflow_execution_started_event_attributes.workflow_execution.workflow_id

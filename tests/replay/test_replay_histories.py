@@ -10,9 +10,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import matrix
 import pytest
 import recorded
-from replay_scenarios import SCENARIOS
+from kind_scenarios import SCENARIOS
 from replaying import replay
 
 from taskmark.contracts import PHASE_WORKFLOW, TASK_WORKFLOW
@@ -58,6 +59,13 @@ def test_each_scenario_and_its_phases_are_recorded() -> None:
     ids = {history.workflow_id for history in histories}
     assert {f"exec-1-{name.replace('_', '-')}" for name in SCENARIOS} <= ids
     assert min(types[TASK_WORKFLOW], types[PHASE_WORKFLOW]) >= 25
+
+
+def test_every_kind_of_step_meets_every_fate_in_some_history() -> None:
+    """What can happen to a step is recorded for each kind; what cannot has its reason, and does not occur."""
+    found = set(matrix.cells(recorded.load()))
+    every = {(kind, fate) for kind in matrix.KINDS for fate in matrix.FATES}
+    assert every - found == set(matrix.IMPOSSIBLE)
 
 
 def test_the_histories_hold_every_kind_of_end_and_event() -> None:
@@ -127,12 +135,30 @@ PLANTED = {
         "await self._run_phases(definition)",
         "await asyncio.sleep(1)\n            await self._run_phases(definition)",
     ),
+    "another key of a side effect": (
+        "completed",
+        "steps.py",
+        "key = idempotency_key(start.execution_id, self._phase.slug, step.id, item)",
+        "key = idempotency_key(start.task_id, self._phase.slug, step.id, item)",
+    ),
+    "arguments that are not filled in": (
+        "completed",
+        "steps.py",
+        "arguments=self._effort.render(step.arguments, names),",
+        "arguments=step.arguments,",
+    ),
+    "a phase that hears nothing of those before": (
+        "completed",
+        "phases.py",
+        'phases={slug: names["phases"][slug] for slug in dict.fromkeys(read)},',
+        "phases={},",
+    ),
 }
 """By what is changed: the scenario that sees it, the file, the text before and after."""
 
 
 @pytest.mark.parametrize("change", PLANTED)
-async def test_a_planted_change_of_order_is_caught(change: str, tmp_path: Path) -> None:
+async def test_a_planted_change_of_order_or_payload_is_caught(change: str, tmp_path: Path) -> None:
     """The test of the test: a workflow that acts otherwise than it did does not replay."""
     scenario, file, before, after = PLANTED[change]
     copy = shutil.copytree(HERE.parents[1] / "workflows", tmp_path / "workflows")
@@ -140,7 +166,7 @@ async def test_a_planted_change_of_order_is_caught(change: str, tmp_path: Path) 
     assert text.count(before) == 1, "the place to plant the change has moved"
     (copy / file).write_text(text.replace(before, after))
     problems = await replay_in_process(tmp_path, scenario=scenario)
-    assert any("Nondeterminism" in problem for problem in problems.values()), problems
+    assert any(problem.startswith(("Nondeterminism", "Payload")) for problem in problems.values()), problems
 
 
 async def test_an_unchanged_copy_of_the_workflows_replays(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from engine import PATIENCE, Engine
-from replay_scenarios import SCENARIOS, begin, outcome
+from kind_scenarios import SCENARIOS
+from replay_scenarios import begin, outcome
 
 from taskmark.contracts import TASK_QUEUE, TASK_WORKFLOW, StartTask
 from taskmark.task.model import TaskDefinition
@@ -27,6 +28,8 @@ CHOSEN = [
     "approved",
     "held_and_retried",
     "fallback",
+    "kinds_retried",
+    "kinds_paused",
 ]
 
 

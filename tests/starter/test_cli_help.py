@@ -6,7 +6,7 @@ import sys
 import pytest
 from typer.main import get_command
 
-from starter.cli.entry import app, db, run
+from starter.cli.entry import app, db, record, run
 
 HEAVY = (
     "temporalio",
@@ -26,7 +26,7 @@ code = run({words!r})
 print([name for name in {heavy!r} if name in sys.modules], code, file=sys.stderr)
 """
 COMMANDS = [[name] for name in get_command(app).commands] + [
-    ["db", name] for name in get_command(db).commands
+    [group, name] for group, typed in (("db", db), ("record", record)) for name in get_command(typed).commands
 ]
 
 

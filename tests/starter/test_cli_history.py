@@ -171,8 +171,8 @@ def test_who_decides_is_the_user_unless_said(monkeypatch):
 
 
 def test_the_store_is_checked_and_brought_up_to_date(project, capsys):
-    assert run(["db", "check"]) == 2
-    assert "taskmark db upgrade" in capsys.readouterr().err
+    assert run(["db", "check"]) == 1
+    assert "taskmark db upgrade" in capsys.readouterr().out
     assert run(["db", "upgrade"]) == 0
     assert run(["db", "upgrade"]) == 0
     assert "as it was" in capsys.readouterr().err

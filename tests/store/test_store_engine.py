@@ -6,14 +6,17 @@ import builtins
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, inspect, text
+from store_records import event
 
 from taskmark.errors import InvalidSettings, Unreachable
 from taskmark.store import engine as engines
-from taskmark.store.engine import make_engine, reading, writing
+from taskmark.store.engine import make_engine, reading, snapshot, writing
+from taskmark.store.writing import apply
 
 
 @pytest.mark.parametrize(
@@ -139,3 +142,27 @@ def test_the_switch_to_write_ahead_waits_though_sqlite_does_not(
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     release.join()
     connection.close()
+
+
+def test_a_process_has_few_connections_and_who_finds_none_is_told(
+    open_engine: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server has 100 for all workers together."""
+    engine = open_engine()
+    monkeypatch.setattr(engine.pool, "_timeout", 0.05)
+    with ExitStack() as stack:
+        for _ in range(engines.AT_MOST):
+            stack.enter_context(reading(engine))
+        with pytest.raises(Unreachable, match="limit"), reading(engine):
+            pass
+    with reading(engine) as connection:
+        assert connection.execute(text("SELECT 1")).scalar() == 1
+
+
+def test_a_snapshot_does_not_see_what_is_written_meanwhile(open_engine: Callable[[], Engine]) -> None:
+    engine = open_engine()
+    with snapshot(engine) as connection:
+        count = text("SELECT count(*) FROM events")
+        before = connection.execute(count).scalar()
+        apply(open_engine(), [event(occurrence=1)])
+        assert connection.execute(count).scalar() == before == 0

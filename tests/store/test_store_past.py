@@ -15,6 +15,7 @@ from taskmark.past import importing
 from taskmark.past.files import Unread
 from taskmark.past.importing import take
 from taskmark.records import Record
+from taskmark.store.filtering import ExecutionFilter
 from taskmark.store.reading import History
 from taskmark.store.writing import Rejected, apply, apply_each
 
@@ -50,7 +51,7 @@ def test_results_are_executions_with_sums_and_events(
     problems: list[Unread] = []
     done = take(written(tmp_path, 20), lambda records: apply_each(engine, records), problems.append)
     assert (done.results, problems) == (21, [])
-    found = history.executions(task="tidy")
+    found = history.executions(ExecutionFilter(task="tidy"))
     assert len(found) == 20
     latest = found[0]
     assert (latest.provenance, latest.duration_ms, latest.cost, latest.tokens_used) == (
@@ -96,7 +97,7 @@ def test_what_was_interrupted_goes_on(
     assert len(history.executions()) == 9
     take(tmp_path, write, print)
     assert len(history.executions()) == 21
-    for one in history.executions(task="tidy"):
+    for one in history.executions(ExecutionFilter(task="tidy")):
         assert [event.seq for event in history.events(one.execution_id)] == [1, 2]
 
 

@@ -96,7 +96,7 @@ def test_a_step_is_told_as_its_last_attempt():
     step = StepOutcome(status=StepStatus.COMPLETED, output=7, attempts=3, kind="tool", name="Do", phase="p")
     (record,) = of_type(AttemptRecord, records_of(final(steps={"s": step})))
     assert (record.step, record.phase, record.attempt, record.kind) == ("s", "p", 3, "tool")
-    assert (record.status, record.output, record.description) == ("completed", 7, "Do")
+    assert (record.status, record.output, record.description) == ("completed", 7, None)
 
 
 def test_a_step_that_was_never_told_to_have_ended_was_cancelled():

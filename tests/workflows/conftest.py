@@ -7,7 +7,6 @@ replayed from history many times over: slow, and a proof that nothing but histor
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ HERE = Path(__file__).parent
 for folder in (HERE, HERE / "plugins"):
     sys.path.insert(0, str(folder))
 
-from engine import Engine, Forgetful  # noqa: E402 - found by the path above
+from engine import UNCACHED, Engine, Forgetful, Patient  # noqa: E402 - found by the path above
 
 from starter.connection import connected  # noqa: E402 - found by the path above
 from starter.gateway import TaskClient  # noqa: E402 - found by the path above
@@ -48,15 +47,15 @@ async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engi
         tasks_dir=root / "tasks",
         agents_dir=root / "agents",
         plugins=("probe",),
-        heartbeat_seconds=1,
+        heartbeat_seconds=3 if UNCACHED else 1,  # a busy worker is no lost one
         progress_seconds=0.2,
         grace_seconds=1,
         catch_up_seconds=0.5,
         step_timeout_seconds=60,
     )
-    wiring = Forgetful(settings) if os.environ.get("TASKMARK_TEST_UNCACHED") else Wiring(settings)
+    wiring, kind = (Forgetful(settings), Patient) if UNCACHED else (Wiring(settings), Engine)
     async with connected(settings) as (client, server), working(client, wiring):
-        yield Engine(TaskClient(client, wiring, server), root)
+        yield kind(TaskClient(client, wiring, server), root)
 
 
 SUSPICIOUS = (

@@ -27,8 +27,8 @@ from observing import (
 )
 
 from starter.compiling import Compiler
-from starter.gateway import Refused
 from taskmark.contracts import TASK_QUEUE, TASK_WORKFLOW, TaskResult
+from taskmark.errors import Refused
 
 SOON = 5.0
 """Seconds within which a cancelled execution has ended, on a busy machine."""

@@ -11,10 +11,10 @@ from engine import PATIENCE, Engine
 from temporalio import workflow
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from starter.gateway import Refused, TaskClient
+from starter.gateway import TaskClient
 from starter.wiring import Wiring
 from starter.working import working
-from taskmark.errors import InvalidInputs, InvalidTask, UnknownExecution, Unreachable
+from taskmark.errors import InvalidInputs, InvalidTask, Refused, UnknownExecution, Unreachable
 from taskmark.settings import Settings
 
 HOLD = """

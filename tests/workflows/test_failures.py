@@ -10,8 +10,8 @@ from engine import Engine
 from inspecting import no_task_failed, start_raw
 from observing import temporal_status, unique, until, until_temporal
 
-from starter.gateway import Refused
 from taskmark.contracts import TaskResult
+from taskmark.errors import Refused
 
 FAIL = "- validation: 1 > 2 - It fails"
 
@@ -590,6 +590,18 @@ async def test_a_child_ended_from_outside_fails_its_phase_and_the_task(
     await engine.until_trace(execution, "cancelled", name)
     await until_temporal(engine, execution, "FAILED")
     await no_task_failed(engine.client.client.get_workflow_handle(execution))
+
+
+@pytest.mark.semantics("R15")
+async def test_a_step_that_lost_its_phase_fills_no_log_with_its_stack(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody waits for it any more, and it is no fault of the tool's."""
+    execution, name = await ended_from_outside(engine, "terminate", "continue")
+    await engine.wait(execution)
+    await engine.until_trace(execution, "cancelled", name)
+    await asyncio.sleep(0.3)  # what the SDK would say, it says right after
+    assert not [record.getMessage() for record in caplog.records if record.exc_info]
 
 
 @OUTSIDE

@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from engine import Engine
+from engine import UNCACHED, Engine
 from inspecting import no_task_failed
 from observing import (
     pause,
@@ -167,6 +167,7 @@ async def test_the_limit_of_a_task_stands_while_it_is_paused(engine: Engine) -> 
     assert (await engine.wait(execution)).status == "completed"
 
 
+@pytest.mark.skipif(UNCACHED, reason="without a cache a dropped workflow task takes all of the limit")
 @pytest.mark.semantics("C5", "C6")
 async def test_after_a_pause_the_limit_counts_on_where_it_stood(engine: Engine) -> None:
     """Active time is counted over all pauses: 1 s ends it about 1 s of work later, no more and no less."""

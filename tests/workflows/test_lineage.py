@@ -82,3 +82,14 @@ async def test_questions_are_counted_and_told_when_they_are_asked(engine: Engine
     await engine.client.answer(execution, name, 3, by="ann")
     await engine.wait(execution)
     assert (await stored(engine, execution)).questions_asked == 1
+
+
+@pytest.mark.semantics("Q11")
+async def test_each_phase_that_ends_or_is_skipped_is_told_as_progress(engine: Engine) -> None:
+    last = "## Phase: B\ndependsOn: [A]\nif: 1 > 2\n### Steps\n- validation: 1 < 2 - Sure\n"
+    execution = await engine.start(f"{SMALL}\n{last}")
+    await engine.wait(execution)
+    told = await stored_events(engine, execution, "progress", 2)
+
+    assert [one.payload["stage"] for one in told] == ["A", "B"]
+    assert [one.payload["message"] for one in told] == ["1 of 2 phases ended", "2 of 2 phases ended"]

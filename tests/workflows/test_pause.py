@@ -20,8 +20,8 @@ from observing import (
     until_parent,
 )
 
-from starter.gateway import Refused
 from taskmark.contracts import TASK_QUEUE, TASK_WORKFLOW
+from taskmark.errors import Refused
 
 QUIET = 0.25
 """Seconds in which something that must not happen would have happened."""

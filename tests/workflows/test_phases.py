@@ -782,6 +782,14 @@ async def test_a_phase_all_of_whose_agents_failed_has_failed(engine: Engine, par
 
 
 @pytest.mark.semantics("P11")
+async def test_a_note_is_no_agent_whose_failure_fails_the_phase(engine: Engine) -> None:
+    """Nobody was asked, so nobody failed to answer."""
+    text = "## Phase: A\n### Steps\n- Only a note\n  critical: false\n  if: ([] | first) > 0\n"
+    result = await engine.run(text)
+    assert (result.status, result.phases["a"].status) == ("completed_with_errors", "completed")
+
+
+@pytest.mark.semantics("P11")
 async def test_a_phase_one_of_whose_agents_answered_completes(engine: Engine) -> None:
     text = "## Phase: A\n### Steps\n- agent: dud - What do you say?\n- agent: ann - And you?"
     result = await engine.run(text)

@@ -418,6 +418,23 @@ async def test_a_failure_says_what_where_what_else_and_what_to_do(engine: Engine
 
 
 @pytest.mark.semantics("R16")
+async def test_a_step_that_was_skipped_before_is_not_affected(engine: Engine) -> None:
+    text = """
+        ## Phase: A
+        ### Steps
+        - tool: effect
+          id: off
+          if: 1 > 2
+        - tool: flaky
+          id: s
+          with: {category: logic}
+        - tool: effect
+          id: after
+        """
+    assert failed(await engine.run(text)).affects == ("after",)
+
+
+@pytest.mark.semantics("R16")
 async def test_a_failure_that_is_not_critical_affects_only_what_reads_it(engine: Engine) -> None:
     text = """
         ## Phase: A

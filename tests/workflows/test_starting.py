@@ -13,9 +13,11 @@ from uuid import uuid4
 import pytest
 from engine import Engine
 from inspecting import activities, children, no_task_failed, refusal, start_raw
+from observing import until
 
 from starter.embedded.binary import look
 from taskmark.contracts import COMPILE_ACTIVITY, PHASE_WORKFLOW, RESULT_LIMIT
+from taskmark.errors import Conflict
 from taskmark.task import parse_text
 
 TASK = """\
@@ -473,3 +475,31 @@ async def test_people_cancel_a_task_with_nothing_but_the_temporal_cli(engine: En
     await _temporal(engine, "workflow", "cancel", "--workflow-id", name)
     assert (await engine.wait(name)).status == "cancelled"
     await engine.until_trace(name, "cancelled", "clicancel")
+
+
+# --- S8: a version of before --------------------------------------------------------------------------
+
+
+@pytest.mark.semantics("S8")
+async def test_a_version_of_before_runs_as_it_was_while_the_new_one_runs_as_it_is(engine: Engine) -> None:
+    """The file has another number since, and its agent another text; each start gets what it names."""
+    name = f"versioned-{uuid4().hex[:8]}"
+    body = "## Phase: Only\n### Steps\n- agent: {name} - Say it\n  id: said\n## Outputs\n- said: {number}\n"
+    for number, prompt in ((1, "First."), (2, "Second.")):
+        engine.file(f"agents/{name}.md", f"---\nname: {name}\nmodel: probe:echo\n---\n{prompt}\n")
+        text = f"```yaml\nname: Versioned\nversion: {number}.0.0\n```\n" + body.format(
+            name=name, number=number
+        )
+        engine.file(f"tasks/{name}.md", f"# Versioned\n{text}")
+        result = await engine.client.execute(name)
+        assert result.outputs == {"said": number}
+    versions = engine.client.wiring.versions
+    listed = await until(lambda: asyncio.to_thread(versions.of, name), lambda found: len(found) == 2)
+
+    again = await engine.client.execute(name, version="1.0.0")
+    by_hash = await engine.client.execute(name, version=listed[0].sha256[:8])
+    assert (again.outputs, by_hash.outputs) == ({"said": 1}, {"said": 2})
+    stored = await asyncio.to_thread(versions.definition, name, "1.0.0")
+    assert stored.agents[name].prompt.strip() == "First."
+    with pytest.raises(Conflict, match="No version"):
+        await engine.client.start(name, version="3.0.0")

@@ -225,6 +225,17 @@ async def test_for_each_over_what_is_no_list_fails_the_step(engine: Engine, sour
     assert engine.traces(result.execution_id) == []
 
 
+@pytest.mark.semantics("T3")
+@pytest.mark.parametrize(
+    "step", ["tool: effect", "agent: ann - Say", "shout: x", "aggregate: count", "task: once"]
+)
+async def test_items_are_no_attempts(engine: Engine, step: str) -> None:
+    """What runs once for each of three items was tried once, whoever carries it out."""
+    engine.file("tasks/once.md", "# Once\n\n## Phase: Only\n### Steps\n- wait: 1ms - A moment\n")
+    result = await engine.run(task(f"- {step}\n  id: it\n  forEach: [1, 2, 3]"))
+    assert (told(result)["it"], result.steps["it"].attempts) == ("completed", 1)
+
+
 @pytest.mark.semantics("T3", "T13")
 async def test_a_thousand_items_give_one_list(engine: Engine) -> None:
     """The list is larger than what travels inline, and is still whole for who looks into it."""

@@ -26,7 +26,7 @@ def test_a_call_arrives_as_it_was_sent_and_takes_less() -> None:
         idempotency_key="key",
         timeout=600,
     )
-    payload = travelling.call(call).payload
+    payload = travelling.compact(call).payload
 
     assert _payloads.from_payload(payload, StepCall) == call
     assert len(payload.data) < len(call.model_dump_json())
@@ -35,7 +35,7 @@ def test_a_call_arrives_as_it_was_sent_and_takes_less() -> None:
 def test_what_a_phase_is_given_arrives_as_it_was_sent_with_every_limit_written() -> None:
     phase = Phase(name="Part", slug="part", steps=(Step(id="one", kind="tool", value="shell"),))
     start = PhaseStart(execution_id="exec-1", task_id="task", trace_id="0" * 32, phase=phase)
-    payload = travelling.start(start).payload
+    payload = travelling.with_limits(start).payload
 
     assert _payloads.from_payload(payload, PhaseStart) == start
     assert json.loads(payload.data)["limits"].keys() == Limits.model_fields.keys()

@@ -131,7 +131,27 @@ def test_a_long_history_is_read_in_bounded_time(repository: GitRepository, count
     area = history.examine("project", "HEAD")
     assert time.monotonic() - began < 30
     assert area.facts["commits"] == count
-    assert area.facts["bus_factor"] == 20
+    assert area.facts["bus_factor"] == (17 if count == 4_000 else 20)  # of the newest hundred, or of a year
+
+
+def test_branches_that_are_kept_on_purpose_are_not_stale(repository: GitRepository):
+    """Pages and the lines of older versions are to be neither merged nor deleted."""
+    repository.commit("old", {"a": "1"}, date="2019-01-01T00:00:00Z")
+    for name in ("gh-pages", "release/2.x", "v1.6.x", "2.0", "stable-3", "fix-319", "version-func"):
+        repository.git("branch", name)
+    repository.commit("new", {"a": "2"})
+    assert places(history.examine("project", "HEAD")) == ["fix-319", "version-func"]
+
+
+def test_few_commits_of_a_year_say_little_about_who_works_on_it(repository: GitRepository):
+    """Then the newest hundred say it, however old they are."""
+    for number in range(6):
+        who = f"--author=P{number % 3} <p{number % 3}@example.org>"
+        repository.git("commit", "--quiet", "--allow-empty", "-m", "x", who, "--date=2019-01-01T00:00:00Z")
+    repository.git("commit", "--quiet", "--allow-empty", "-m", "x", "--author=Last <last@example.org>")
+    area = history.examine("project", "HEAD")
+    assert area.facts["bus_factor"] == 2
+    assert "half of the newest 7 commits" in area.summary
 
 
 # --- tests, dependencies, size --------------------------------------------------------------------
@@ -150,6 +170,20 @@ def test_tests_are_measured_against_code(repository: GitRepository):
     area = testing.examine("project", "HEAD")
     assert area.facts["frameworks"] == ["pytest", "vitest"]
     assert (area.facts["ratio"], area.facts["ci"], area.score) == (0.6, True, 100)
+
+
+def test_tests_within_a_file_of_rust_count_as_tests(repository: GitRepository):
+    code, tests = "fn one() {}\n" * 4, "#[cfg(test)]\nmod tests {\n    #[test]\n    fn two() {}\n}\n"
+    repository.commit("one", {"src/lib.rs": code + "\n" + tests})
+    area = testing.examine("project", "HEAD")
+    assert (area.facts["test_lines"], area.facts["ratio"]) == (5, 1.25)
+    assert area.facts["frameworks"] == ["cargo test"]
+
+
+def test_a_framework_is_not_taken_for_another_that_reads_alike(repository: GitRepository):
+    text = "import test from 'node:test';\ndescribe('x', () => {});\n"
+    repository.commit("one", {"a.js": "x\n", "tests/a.test.js": text})
+    assert testing.examine("project", "HEAD").facts["frameworks"] == ["node:test"]
 
 
 def test_a_repository_without_code_has_no_score_for_tests(repository: GitRepository):
@@ -181,6 +215,74 @@ def test_dependencies_of_four_languages_are_read(repository: GitRepository):
         "serde": ("1", "unknown"),
     }
     assert [line.split()[0] for line in area.advice] == ["Add", "Check"]
+
+
+def test_what_is_needed_to_run_comes_before_what_developers_need(repository: GitRepository):
+    repository.commit(
+        "one",
+        {
+            "pyproject.toml": "[project]\ndependencies = ['z-runs']\n"
+            "[project.optional-dependencies]\nfast = ['y-optional']\ntests = ['c-tests']\n"
+            "[dependency-groups]\nwhatever = ['b-group']\n",
+            "package.json": '{"devDependencies": {"a-dev": "1"}, "dependencies": {"x-node": "1"}}',
+            "requirements/docs.txt": "d-docs==1\n",
+        },
+    )
+    rows = [(row[0], row[3]) for row in dependencies.examine("project", "HEAD").rows]
+    assert [name for name, needed in rows if needed == "run"] == ["x-node", "y-optional", "z-runs"]
+    assert [name for name, _ in rows[3:]] == ["a-dev", "b-group", "c-tests", "d-docs"]
+
+
+MIT = "Permission is hereby granted, free of charge, to any person"
+APACHE = "Apache License\n     Version 2.0, January 2004"
+
+
+@pytest.mark.parametrize(
+    ("files", "summary", "advice"),
+    [
+        ({"LICENSE": MIT, "package.json": '{"license": "MIT"}'}, "under MIT by package.json", []),
+        ({"LICENSE": MIT, "go.mod": "module x\n"}, "under MIT", []),
+        (
+            {
+                "LICENSE-MIT": MIT,
+                "LICENSE-APACHE": APACHE,
+                "Cargo.toml": "[package]\nlicense='MIT OR Apache-2.0'",
+            },
+            "under MIT OR Apache-2.0 by Cargo.toml",
+            [],
+        ),
+        ({"COPYING": "All mine."}, "under a licence of its own", []),
+        ({"LICENSE": MIT, "package.json": "{}"}, "under MIT", ["Name the licence in package.json"]),
+        ({"LICENSE": MIT, "package.json": '{"private": true}'}, "under MIT", []),
+        ({"LICENSE": MIT, "pyproject.toml": "[tool.ruff]\n"}, "under MIT", []),
+        (
+            {
+                "LICENSE": MIT,
+                "pyproject.toml": "[project]\nclassifiers=['License :: OSI Approved :: MIT License']",
+            },
+            "under MIT License by pyproject.toml",
+            [],
+        ),
+        (
+            {"LICENSE": MIT, "pyproject.toml": "[project]\nlicense={text='Apache-2.0'}"},
+            "under Apache-2.0 by pyproject.toml",
+            ["LICENSE reads like MIT, but pyproject.toml says Apache-2.0"],
+        ),
+        (
+            {"pyproject.toml": "[project]\nlicense='Apache-2.0'"},
+            "no licence file",
+            ["Add the text of the licence: pyproject.toml names Apache-2.0"],
+        ),
+        ({"a": "1"}, "no licence file", ["Add a LICENSE file"]),
+    ],
+)
+def test_the_licence_is_named_and_compared_with_the_manifest(
+    repository: GitRepository, files: dict[str, str], summary: str, advice: list[str]
+):
+    repository.commit("one", files)
+    area = dependencies.examine("project", "HEAD")
+    assert area.summary.startswith(f"{summary};")
+    assert [line[: len(start)] for line, start in zip(area.advice, advice, strict=True)] == advice
 
 
 def test_a_manifest_that_is_none_is_named_and_hides_nothing(repository: GitRepository):
@@ -278,6 +380,31 @@ def test_todos_have_the_age_that_git_tells(repository: GitRepository):
     assert area.rows[0][1].endswith("years")
 
 
+@pytest.mark.parametrize(
+    ("line", "is_one"),
+    [
+        ('write("# TODO: now")', False),
+        ("x = '// FIXME it'", False),
+        ("const x = `# TODO`", False),
+        ('x = "a"  # TODO: now', True),
+        ("it isn't done  # TODO: now", True),
+        ("fn f<'a>(x: &'a str) // TODO", True),
+        ("char c = '\"'; // TODO: now", True),
+        ('# TODO: "quoted" things', True),
+    ],
+)
+def test_a_to_do_that_a_program_writes_is_none(line: str, is_one: bool):
+    assert bool(list(todos.marks("a.py", line))) == is_one
+
+
+def test_a_broken_anchor_is_readable_and_the_nearest_heading_is_named(repository: GitRepository):
+    """As in a table of contents that keeps the comma which the heading's anchor drops."""
+    link = "#%E9%80%89%E9%A1%B9%EF%BC%8C%E9%80%89%E9%A1%B9-harmony"
+    repository.commit("one", {"a.md": f"[x]({link})\n\n# 选项，选项 harmony\n"})
+    (row,) = links.examine("project", "HEAD").rows
+    assert row[1:] == ("#选项，选项-harmony", "no such heading; #选项选项-harmony is")
+
+
 def test_links_and_anchors_are_checked(repository: GitRepository):
     readme = """# Top & Bottom
 [good](docs/a.md#the-same-1) [up](../../issues) [folder](docs) [self](#top--bottom) [abs](/docs/a.md)
@@ -324,11 +451,30 @@ def test_what_a_repository_says_stays_text_in_the_report():
     assert "| h\\|i |" in markdown
 
 
+def test_the_report_begins_with_what_to_do_first():
+    """The first advice of the worst areas, the worst one first."""
+    names = {"history": 90, "size": None, "todos": 20, "links": 50, "tests": 70}
+    areas = {name: vars(Area(name, score, "s", [f"mend {name}", "more"])) for name, score in names.items()}
+    markdown = report.render(about(), areas, None)["markdown"]
+    assert (
+        "What to do first:\n\n- todos: mend todos.\n- links: mend links.\n- tests: mend tests.\n\n#"
+        in markdown
+    )
+
+
 def test_dead_links_are_those_that_are_gone_or_silent():
-    facts = {"urls": ["https://a", "https://b", "https://c", "https://d"]}
+    facts = {"urls": ["https://a", "https://b", "https://c", "https://d"], "addresses": 300}
     answers = [{"status": 200}, {"status": 404}, {"status": 403}, {"status": 0}]
     area = vars(Area("Links", 100, "s", facts=facts))
     rendered = report.render(about(), {"links": area}, answers)
     assert rendered["dead_links"] == 2
     assert "| https://b | status 404 |" in rendered["markdown"]
     assert "| https://d | no answer |" in rendered["markdown"]
+    assert "4 of 300 addresses of the web were asked for." in rendered["markdown"]
+
+
+def test_a_machine_without_the_web_calls_no_link_dead():
+    area = vars(Area("Links", 100, "s", facts={"urls": ["https://a", "https://b"], "addresses": 2}))
+    rendered = report.render(about(), {"links": area}, [{"status": 0}, None])
+    assert rendered["dead_links"] == 0
+    assert "None answered: this machine may not reach the web" in rendered["markdown"]

@@ -11,7 +11,7 @@ from activity_calls import call, environment
 from pydantic import BaseModel
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from activities.boundary import Heart, failure_of, supervised
+from activities.boundary import TOLD_AFTER, Heart, failure_of, supervised
 from taskmark.contracts import StepCall, StepDone, Usage
 from taskmark.errors import Category, Failure, InvalidSettings, StepFailed
 from taskmark.store.memory import MemoryRecorder
@@ -55,10 +55,23 @@ async def test_an_attempt_is_recorded_as_running_while_it_runs() -> None:
     recorder = MemoryRecorder()
 
     async def body(heart: Heart) -> StepDone:
+        await asyncio.sleep(TOLD_AFTER * 1.2)
         assert [a.status for a in recorder.attempts("exec-1")] == ["running"]
         return StepDone()
 
     await environment().run(supervised, call(), body, recorder)
+
+
+async def test_of_an_attempt_that_soon_ends_only_the_end_is_recorded() -> None:
+    recorder = MemoryRecorder()
+
+    async def body(heart: Heart) -> StepDone:
+        return StepDone()
+
+    await environment().run(supervised, call(), body, recorder)
+    assert [a.status for a in recorder.attempts("exec-1")] == ["completed"]
+    await asyncio.sleep(TOLD_AFTER * 1.2)
+    assert [a.status for a in recorder.attempts("exec-1")] == ["completed"]
 
 
 async def test_only_an_agents_attempt_names_an_agent() -> None:
@@ -288,8 +301,8 @@ async def test_a_cancelled_attempt_is_recorded_as_cancelled_after_its_cleanup() 
 
 
 async def test_an_attempt_that_its_worker_gives_up_is_handed_over_and_does_not_count() -> None:
-    """The server repeats it: it is not marked as final, and the store still shows it as running."""
+    """The server repeats it: it is not marked as final, and in the store nothing says that it ended."""
     error, recorder = await interrupted("worker")
     assert isinstance(error, ApplicationError)
     assert (error.type, error.non_retryable) == ("worker_shutdown", False)
-    assert [a.status for a in recorder.attempts("exec-1")] == ["running"]
+    assert all(not a.status.is_final for a in recorder.attempts("exec-1"))

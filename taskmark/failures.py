@@ -1,0 +1,41 @@
+"""Exceptions as failures: what people and programs read of them, in records and results."""
+
+from __future__ import annotations
+
+import traceback
+
+from pydantic import ValidationError
+
+from taskmark.errors import Category, Failure, StepFailed, TaskmarkError
+from taskmark.stack_hash import stack_hash
+
+STACK_LIMIT = 4_000
+MESSAGE_LIMIT = 2_000
+"""Characters that are kept of a stack, its last ones, and of a message."""
+
+
+def failure_from(error: BaseException, *, step: str | None = None, phase: str | None = None) -> Failure:
+    """Returns what went wrong, and where, as a failure: what nobody classified is transient."""
+    whole = "".join(traceback.format_exception(error))
+    about = {
+        "stack": _text(whole[-STACK_LIMIT:]),
+        "stack_hash": stack_hash(whole),
+        "step": step,
+        "phase": phase,
+    }
+    if isinstance(error, TaskmarkError):
+        return Failure(
+            type=error.type if isinstance(error, StepFailed) else "step_failed",
+            message=_text(error.message[:MESSAGE_LIMIT]),
+            category=error.category,
+            hint=error.hint and _text(error.hint[:MESSAGE_LIMIT]),
+            **about,
+        )
+    category = Category.CONFIGURATION if isinstance(error, ValidationError) else Category.TRANSIENT
+    message = _text(f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT])
+    return Failure(type="step_failed", message=message, category=category, **about)
+
+
+def _text(text: str) -> str:
+    """Returns text that can be sent: half characters, as they come of broken file names, cannot."""
+    return text.encode(errors="backslashreplace").decode()

@@ -28,8 +28,6 @@ from taskmark.store.schema import open_store
 from taskmark.store.writing import apply
 
 KINDS = ("completed", "retried", "each", "parent", "failed", "traced")
-STRIKES = 4
-"""Kills per loop."""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -55,10 +53,13 @@ class Scene:
         self._reader: subprocess.Popen[bytes] | None = None
         self.struck: list[str] = []
 
-    def strike(self) -> None:
-        """Kills one of them and starts it again; a worker's machine may be lost with its disk."""
-        victims = ["worker", "server", "backfill", *(["database"] if self._cluster else [])]
-        victim = self._chance.choice(victims)
+    def victims(self) -> list[str]:
+        """Returns all of them, in any order."""
+        found = ["worker", "server", "backfill", *(["database"] if self._cluster else [])]
+        return self._chance.sample(found, len(found))
+
+    def strike(self, victim: str) -> None:
+        """Kills it and starts it again; a worker's machine may be lost with its disk."""
         self.struck.append(victim)
         getattr(self, f"_kill_{victim}")()
 
@@ -102,10 +103,10 @@ async def loop(client: TaskClient, scene: Scene, chance: random.Random, name: st
         await client.start(source=TASKS[kind][0], id=f"{name}-{kind}")
     waiting = asyncio.gather(*(client.wait(f"{name}-{kind}", timeout=PATIENCE) for kind in KINDS))
     await asyncio.to_thread(eventually, scene.place.traces)
-    for _ in range(STRIKES):
-        await asyncio.sleep(chance.uniform(0, 1.2))
+    for victim in scene.victims():
+        await asyncio.sleep(chance.uniform(0, 0.8))
         if not waiting.done():
-            await asyncio.to_thread(scene.strike)
+            await asyncio.to_thread(scene.strike, victim)
     while not waiting.done():
         scene.tend()
         await asyncio.wait([waiting], timeout=0.5)

@@ -120,11 +120,15 @@ class Wiring:
     @cached_property
     def spool(self) -> SpoolRecorder:
         """The spool of this process, which nothing but the recorder writes to."""
-        from taskmark.store.schema import open_store
         from taskmark.store.spool import SpoolRecorder
 
-        folder = self.settings.state_dir / "spool"
-        return SpoolRecorder(folder, partial(open_store, self.settings.database_url))
+        return SpoolRecorder(self.settings.state_dir / "spool", self._open_store)
+
+    def _open_store(self) -> Engine:
+        """Imports a third of a second, which a worker's start need not wait for."""
+        from taskmark.store.schema import open_store
+
+        return open_store(self.settings.database_url)
 
     def writer(self) -> Callable[[Sequence[Record]], list[Rejected]]:
         """Returns what writes many records at once, scrubbed, and returns those that the store refuses.
@@ -140,9 +144,7 @@ class Wiring:
     @cached_property
     def store(self) -> Engine:
         """The history store, up to date, for all but the recorder. Raises `Unreachable`."""
-        from taskmark.store.schema import open_store
-
-        return open_store(self.settings.database_url)
+        return self._open_store()
 
     @cached_property
     def history(self) -> History:

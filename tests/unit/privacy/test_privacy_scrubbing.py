@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -210,9 +211,10 @@ HOSTILE = [
 
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_a_hostile_text_takes_no_more_than_its_length(piece: str, cpu_seconds: Callable[[], float]) -> None:
-    """A megabyte of anything is done with: what is not linear would take minutes."""
-    EVERY.text((piece * 2**20)[: 2**20])
-    assert cpu_seconds() < 20
+    """A quarter of a megabyte of anything is done with: what is not linear would take minutes. Where each
+    line is traced for coverage all takes ten times as long."""
+    EVERY.text((piece * 2**18)[: 2**18])
+    assert cpu_seconds() < (5 if sys.gettrace() is None else 60)
 
 
 @pytest.fixture

@@ -8,12 +8,10 @@ shutting down, is left to the server's own retry.
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from temporalio import activity
@@ -22,6 +20,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from taskmark.contracts import StepCall, StepDone, StepStatus
 from taskmark.errors import Category, Failure
 from taskmark.failures import failure_from
+from taskmark.identity import worker_identity
 from taskmark.ports import Recorder
 from taskmark.projection import attempt_of
 from taskmark.records import AttemptRecord
@@ -161,9 +160,3 @@ def failure_of(error: BaseException, call: StepCall) -> Failure:
 
 def _attempt(call: StepCall, status: StepStatus, **fields: Any) -> AttemptRecord:
     return attempt_of(call, status, worker=worker_identity(), **fields)
-
-
-@cache
-def worker_identity() -> str:
-    """Returns who runs this: process and host, as Temporal shows it."""
-    return f"{os.getpid()}@{socket.gethostname()}"

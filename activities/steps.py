@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from temporalio import activity
 from temporalio.common import RawValue
 
-from activities.boundary import Heart, supervised, worker_identity
+from activities.boundary import Heart, supervised
 from taskmark.contracts import (
     AGENT_ACTIVITY,
     AGGREGATE_ACTIVITY,
@@ -24,6 +24,7 @@ from taskmark.contracts import (
     is_artifact,
 )
 from taskmark.errors import Category, StepFailed
+from taskmark.identity import worker_identity
 from taskmark.ports import Answer, Artifacts, Question, Recorder, StepContext
 from taskmark.registry import Registry
 from taskmark.task.model import Agent, Json
@@ -136,8 +137,7 @@ class StepActivities:
         """Returns what goes into history: a large output as a reference."""
         output, content = await _beside(_encoded, done.output, at_once=is_light(done.output))
         if len(content) > limit:
-            sha256 = await asyncio.to_thread(self._artifacts.save, content)
-            output = artifact_reference(sha256, len(content))
+            output = await asyncio.to_thread(_saved, content, self._artifacts)
         return done.model_copy(update={"output": output, "worker": worker_identity()})
 
 
@@ -178,6 +178,10 @@ def kept(output: Json, limit: int, artifacts: Artifacts) -> Json:
     content = _content_of(output)
     if len(content) <= limit:
         return output
+    return _saved(content, artifacts)
+
+
+def _saved(content: bytes, artifacts: Artifacts) -> Json:
     return artifact_reference(artifacts.save(content), len(content))
 
 

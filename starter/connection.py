@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from taskmark.contracts import SEARCH_ATTRIBUTES
 from taskmark.errors import Unreachable
+from taskmark.identity import worker_identity
 from taskmark.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ async def _connect(address: str, *, external: bool) -> Client:
         return await Client.connect(
             **options,
             data_converter=pydantic_data_converter,
-            identity=f"taskmark {os.getpid()}@{socket.gethostname()}",
+            identity=f"taskmark {worker_identity()}",
         )
     except (RPCError, RuntimeError, OSError) as error:
         raise Unreachable(

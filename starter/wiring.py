@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from taskmark.privacy.scrubbing import Scrubber
     from taskmark.records import Record
     from taskmark.registry import Registry
-    from taskmark.store.artifacts import KeptArtifacts
+    from taskmark.store.artifacts import FileArtifacts, KeptArtifacts
     from taskmark.store.elsewhere import Elsewhere
     from taskmark.store.reading import History
     from taskmark.store.spool import SpoolRecorder
@@ -103,6 +103,13 @@ class Wiring:
         scrub_logs(found)
         return found
 
+    @property
+    def scrub(self) -> Callable[[Record], Record]:
+        """Returns a record without personal data. Raises `InvalidSettings`."""
+        from taskmark.privacy.recording import scrubbed
+
+        return partial(scrubbed, scrubber=self.scrubber)
+
     @cached_property
     def recorder(self) -> Recorder:
         """What takes this process's records: scrubbed, then spooled; `close` ends it."""
@@ -135,11 +142,10 @@ class Wiring:
 
         It raises `Unreachable`.
         """
-        from taskmark.privacy.recording import scrubbed
         from taskmark.store.writing import apply_each
 
-        engine, scrubber = self.store, self.scrubber
-        return lambda records: apply_each(engine, [scrubbed(record, scrubber) for record in records])
+        engine, scrub = self.store, self.scrub
+        return lambda records: apply_each(engine, [scrub(record) for record in records])
 
     @cached_property
     def store(self) -> Engine:
@@ -163,10 +169,9 @@ class Wiring:
     @cached_property
     def elsewhere(self) -> Elsewhere:
         """What takes what is told of work that Temporal does not run, scrubbed. Raises `Unreachable`."""
-        from taskmark.privacy.recording import scrubbed
         from taskmark.store.elsewhere import Elsewhere
 
-        return Elsewhere(self.store, partial(scrubbed, scrubber=self.scrubber))
+        return Elsewhere(self.store, self.scrub)
 
     @cached_property
     def completions(self) -> Completions:
@@ -178,11 +183,17 @@ class Wiring:
     @cached_property
     def artifacts(self) -> KeptArtifacts:
         """Where large outputs live."""
-        from taskmark.store.artifacts import DatabaseArtifacts, FileArtifacts
+        from taskmark.store.artifacts import DatabaseArtifacts
 
-        if self.settings.artifact_store == "database":
-            return DatabaseArtifacts(self.store)
-        return FileArtifacts(self.settings.artifacts_folder)
+        return self.artifacts_folder or DatabaseArtifacts(self.store)
+
+    @property
+    def artifacts_folder(self) -> FileArtifacts | None:
+        """The folder where they live, unless that is the database."""
+        from taskmark.store.artifacts import FileArtifacts
+
+        settings = self.settings
+        return FileArtifacts(settings.artifacts_folder) if settings.artifact_store == "files" else None
 
     def activities(self) -> Sequence[Any]:
         """Returns every activity, with its adapters."""

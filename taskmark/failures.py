@@ -18,7 +18,7 @@ def failure_from(error: BaseException, *, step: str | None = None, phase: str | 
     """Returns what went wrong, and where, as a failure: what nobody classified is transient."""
     whole = "".join(traceback.format_exception(error))
     about = {
-        "stack": _text(whole[-STACK_LIMIT:]),
+        "stack": sendable(whole[-STACK_LIMIT:]),
         "stack_hash": stack_hash(whole),
         "step": step,
         "phase": phase,
@@ -26,16 +26,16 @@ def failure_from(error: BaseException, *, step: str | None = None, phase: str | 
     if isinstance(error, TaskmarkError):
         return Failure(
             type=error.type if isinstance(error, StepFailed) else "step_failed",
-            message=_text(error.message[:MESSAGE_LIMIT]),
+            message=sendable(error.message[:MESSAGE_LIMIT]),
             category=error.category,
-            hint=error.hint and _text(error.hint[:MESSAGE_LIMIT]),
+            hint=error.hint and sendable(error.hint[:MESSAGE_LIMIT]),
             **about,
         )
     category = Category.CONFIGURATION if isinstance(error, ValidationError) else Category.TRANSIENT
-    message = _text(f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT])
+    message = sendable(f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT])
     return Failure(type="step_failed", message=message, category=category, **about)
 
 
-def _text(text: str) -> str:
+def sendable(text: str) -> str:
     """Returns text that can be sent: half characters, as they come of broken file names, cannot."""
     return text.encode(errors="backslashreplace").decode()

@@ -24,7 +24,6 @@ from taskmark.contracts import (
 )
 from taskmark.errors import Failure, InvalidExpression, StepFailed
 from taskmark.task.model import Json, TaskDefinition
-from taskmark.task.packing import digest, unpacked
 from workflows import travelling
 from workflows.artifacts import Shelf, Sources, size_of
 from workflows.effort import Effort
@@ -194,7 +193,7 @@ async def record_final(state: TaskState, request: StartTask, ended: TaskResult) 
         result=ended,
         task_id=definition.id,
         task_name=definition.name,
-        definition_sha256=digest(unpacked(definition)) if state.definition else "",
+        definition_sha256=state.definition_sha256,
         source_path=definition.source_path,
         version=definition.version,
         project=request.project or definition.project,

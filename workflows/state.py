@@ -30,6 +30,8 @@ class TaskState:
 
     def __init__(self) -> None:
         self.definition: TaskDefinition | None = None
+        self.definition_sha256 = ""
+        """Of the whole definition, by which the store knows it."""
         self.inputs: dict[str, Json] = {}
         self.wish = Wish()
         self.paused: Paused | None = None

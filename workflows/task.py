@@ -351,7 +351,7 @@ class TaskWorkflow:
 
     def _record_start(self, definition: TaskDefinition, inputs: dict[str, Json]) -> None:
         request, plain = self._request, unpacked(definition)
-        sha256 = digest(plain)
+        sha256 = self._state.definition_sha256 = digest(plain)
         record(
             DefinitionRecord(
                 sha256=sha256,

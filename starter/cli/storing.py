@@ -247,17 +247,13 @@ def import_(
 
     A line that cannot be read is told with its number, the others are merged, and the exit code is 1.
     """
-    from functools import partial
-
     from starter.cli.clients import settings
     from starter.wiring import Wiring
-    from taskmark.privacy.recording import scrubbed
     from taskmark.store.lines import imported
 
     wiring = Wiring(settings())
-    scrub = partial(scrubbed, scrubber=wiring.scrubber)
     with _lines_of(file) as lines:
-        done = imported(wiring.store, lines, scrub, _leave_out)
+        done = imported(wiring.store, lines, wiring.scrub, _leave_out)
     left = f", {done.broken} lines left out" if done.broken else ""
     say(f"{done.records} records merged{left}")
     return Exit.FAILED if done.broken else Exit.OK
@@ -315,10 +311,9 @@ def _artifacts(engine: Engine, settings: Settings) -> KeptArtifacts:
 
 
 def _folder(settings: Settings) -> FileArtifacts | None:
-    """Returns the folder of artifacts, unless they are in the database."""
-    from taskmark.store.artifacts import FileArtifacts
+    from starter.wiring import Wiring
 
-    return FileArtifacts(settings.artifacts_folder) if settings.artifact_store == "files" else None
+    return Wiring(settings).artifacts_folder
 
 
 def _bytes(count: int) -> str:

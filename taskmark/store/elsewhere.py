@@ -7,9 +7,7 @@ the same time cannot contradict each other, and what is refused leaves nothing.
 
 from __future__ import annotations
 
-import os
 import secrets
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from sqlalchemy import Connection, Engine, Table, func, select, text
 
 from taskmark.contracts import ExecutionStatus, execution_id
 from taskmark.errors import Failure, Refused, UnknownExecution
+from taskmark.identity import worker_identity
 from taskmark.records import AttemptRecord, ExecutionRecord, Record, Row
 from taskmark.store import tries
 from taskmark.store.engine import writing
@@ -87,7 +86,7 @@ class Elsewhere:
         return name
 
     def _begin(self, connection: Connection, row: ExecutionRecord, key: str | None, at: datetime) -> None:
-        self._write(connection, tries.begun(row, key, f"{os.getpid()}@{socket.gethostname()}", at))
+        self._write(connection, tries.begun(row, key, worker_identity(), at))
 
     def progress(self, id: str, stage: str, message: str = "") -> None:
         """Tells how far the try that runs is. Raises `Refused` if none does, `UnknownExecution`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from heapq import merge
 from itertools import islice
@@ -107,7 +107,7 @@ class History:
         # The shortest id sorts first, so an exact match is the first.
         if found and (len(found) == 1 or found[0].execution_id == id):
             return found[0]
-        raise _unknown(id, [one.execution_id for one in found])
+        raise unknown_execution(id, [one.execution_id for one in found])
 
     def executions(
         self, wanted: ExecutionFilter = EVERY, limit: int = 50, after: str | None = None
@@ -156,7 +156,7 @@ class History:
         query = select(executions).where(executions.c.execution_id == id)
         found = self._read(executions, query, StoredExecution)
         if not found:
-            raise _unknown(id, [])
+            raise unknown_execution(id)
         return found[0]
 
     def phases(self, id: str) -> tuple[StoredPhase, ...]:
@@ -237,7 +237,8 @@ def _place(one: StoredExecution) -> tuple[datetime, str]:
     return one.started_at or datetime.min.replace(tzinfo=UTC), one.execution_id
 
 
-def _unknown(id: str, candidates: list[str]) -> UnknownExecution:
+def unknown_execution(id: str, candidates: Sequence[str] = ()) -> UnknownExecution:
+    """Returns the error for an id that no execution has, or for a beginning that several have."""
     if not candidates:
         return UnknownExecution(f"No execution has the id {id!r}", hint="`taskmark list` shows what there is")
     shown = ", ".join(candidates[:CANDIDATES]) + (", …" if len(candidates) > CANDIDATES else "")

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from sqlalchemy import Connection, select
 
 from taskmark.store import searching, summing
-from taskmark.store.merging import KEYS, MergedRow
+from taskmark.store.merging import KEYS
 from taskmark.store.summing import Change
 from taskmark.store.tables import Attempts, Events, Executions, Metrics, Phases, Texts, table
-from taskmark.store.writing import TABLES, merged_rows, write_rows
+from taskmark.store.writing import TABLES, add_use, merged_rows, write_rows
 
 _AT_ONCE = 50
 """Executions whose rows are read and written together."""
@@ -50,7 +50,5 @@ def _rewritten(connection: Connection, kind: str, executions: Sequence[str]) -> 
     query = select(target).where(target.c.execution_id.in_(executions))
     rows = merged_rows(target, KEYS[kind], connection.execute(query))
     if kind == "execution":
-        for execution, used in summing.used(connection, [str(key[0]) for key in rows]).items():
-            row = rows[execution,]
-            rows[execution,] = MergedRow({**row.values, **used}, row.stamps)
+        add_use(connection, rows, [str(key[0]) for key in rows])
     return write_rows(connection, kind, rows, {})

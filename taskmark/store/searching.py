@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Integer, Select, column, func, literal_column, select, text
@@ -62,9 +63,14 @@ def add(connection: Connection, attempts: Iterable[Change]) -> None:
         if found and (change.before is None or found != words(change.before)):
             rows.append({"span_id": change.after["span_id"], "words": found})
     if rows:
-        insert = inserting(connection.dialect.name, table(Texts))
-        again = {"words": insert.excluded["words"]}
-        connection.execute(insert.on_conflict_do_update(index_elements=["span_id"], set_=again), rows)
+        connection.execute(_adding(connection.dialect.name), rows)
+
+
+@cache
+def _adding(dialect_name: str) -> Any:
+    insert = inserting(dialect_name, table(Texts))
+    again = {"words": insert.excluded["words"]}
+    return insert.on_conflict_do_update(index_elements=["span_id"], set_=again)
 
 
 def rebuild(connection: Connection) -> None:

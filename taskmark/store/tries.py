@@ -13,7 +13,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from taskmark.contracts import ADAPTER_LIMIT, LONG, SHORT, ExecutionStatus, StepStatus, idempotency_key
 from taskmark.errors import Failure, InvalidInputs
-from taskmark.failures import failure_from
+from taskmark.failures import failure_from, sendable
 from taskmark.own_ids import check_own_id
 from taskmark.projection import ended_event
 from taskmark.records import AttemptRecord, EventRecord, ExecutionRecord, Record
@@ -126,7 +126,7 @@ def prose(what: str, text: str) -> str:
     """Returns a text that may have lines, or be empty. Raises `InvalidInputs`."""
     if len(text) > LONG:
         raise InvalidInputs([f"the {what} has {len(text)} characters; {LONG} are kept"])
-    return text.encode(errors="backslashreplace").decode()
+    return sendable(text)
 
 
 def document(what: str, value: Mapping[str, Json] | None) -> dict[str, Json] | None:

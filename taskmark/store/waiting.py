@@ -17,10 +17,10 @@ from typing import Any
 from sqlalchemy import Engine, Row, Select, func
 
 from taskmark.contracts import ExecutionStatus
-from taskmark.errors import UnknownExecution, Unreachable
+from taskmark.errors import Unreachable
 from taskmark.store.engine import reading
 from taskmark.store.keys import batches, rows_by_keys
-from taskmark.store.reading import StoredExecution
+from taskmark.store.reading import StoredExecution, unknown_execution
 from taskmark.store.tables import Executions, fields, table
 
 AT_ONCE = 1_000
@@ -75,7 +75,7 @@ class Completions:
         waits for that.
         """
         if not _can_be_kept(id):
-            raise _unknown(id)
+            raise unknown_execution(id)
         answer: asyncio.Future[StoredExecution] = asyncio.get_running_loop().create_future()
         self._add(id, answer, expected=expected)
         try:
@@ -160,7 +160,7 @@ class Completions:
         others = self._waiting.get(id, {})
         for answer in [one for one, expected in others.items() if not expected]:
             del others[answer]
-            _settle(answer, _unknown(id))
+            _settle(answer, unknown_execution(id))
 
     async def _rest(self) -> None:
         """Waits until it is time for the next look, or somebody comes, or the last one leaves."""
@@ -215,7 +215,3 @@ def _settle(answer: asyncio.Future[StoredExecution], what: StoredExecution | Exc
 def _can_be_kept(id: str) -> bool:
     """Whether a database takes it: neither half characters nor NUL."""
     return "\x00" not in id and id == id.encode(errors="replace").decode()
-
-
-def _unknown(id: str) -> UnknownExecution:
-    return UnknownExecution(f"No execution has the id {id!r}", hint="`taskmark list` shows what there is")

@@ -154,11 +154,18 @@ def _merge_rows(
         rows[key] = merge(rows.get(key), record)
     if kind == "execution":
         summed = [str(key[0]) for key in rows if key not in stored or key[0] in using]
-        for execution, used in summing.used(connection, summed).items():
-            row = rows[execution,]
-            rows[execution,] = MergedRow({**row.values, **used}, row.stamps)
+        add_use(connection, rows, summed)
     changed = {key: row for key, row in rows.items() if row != stored.get(key)}
     return write_rows(connection, kind, changed, stored)
+
+
+def add_use(
+    connection: Connection, rows: dict[tuple[Any, ...], MergedRow], executions: Sequence[str]
+) -> None:
+    """Gives those of the rows that are named what their attempts used."""
+    for execution, used in summing.used(connection, executions).items():
+        row = rows[execution,]
+        rows[execution,] = MergedRow({**row.values, **used}, row.stamps)
 
 
 def write_rows(

@@ -27,7 +27,8 @@ class Shape(BaseModel):
     phases: int
     steps: int
     parallel: bool
-    window: int
+    window: int | None = None
+    """How many activities of a parallel phase are in flight; None: all at once, as `gather` does it."""
 
 
 @activity.defn
@@ -44,7 +45,7 @@ class HandwrittenPhase:
     async def run(self, shape: Shape) -> list[dict[str, int]]:
         if not shape.parallel:
             return [await _call(n) for n in range(shape.steps)]
-        places = asyncio.Semaphore(shape.window)
+        places = asyncio.Semaphore(shape.window or shape.steps)
 
         async def one(n: int) -> dict[str, int]:
             async with places:

@@ -172,6 +172,10 @@ Word = Annotated[str, Field(max_length=200)]
 Id = Annotated[str, Field(max_length=ID_LIMIT)]
 
 
+ENGINE = 1
+"""What `Limits.engine` is for executions that begin now."""
+
+
 class Limits(Message):
     """Times and sizes the engine goes by, frozen into the execution at its start. Seconds throughout."""
 
@@ -190,6 +194,16 @@ class Limits(Message):
     """Phases side by side when nothing else limits them."""
     tool_timeouts: dict[str, Positive] = Field(default_factory=dict)
     """Per tool that declares one."""
+    engine: int = Field(default=0, ge=0)
+    """Which of its ways that show in history the engine goes by, so that what began under older ones replays.
+
+    From 1 on, timers that end with their workflow are left to it instead of being cancelled.
+    """
+
+    @property
+    def leaves_timers(self) -> bool:
+        """Whether a timer that ends with its workflow is left to it: one event less."""
+        return self.engine >= 1
 
 
 class StartTask(Message):

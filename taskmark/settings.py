@@ -26,7 +26,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from taskmark.contracts import TASK_QUEUE, Limits
+from taskmark.contracts import ENGINE, TASK_QUEUE, Limits
 from taskmark.errors import InvalidSettings
 
 FILE_NAME = "taskmark.toml"
@@ -244,6 +244,7 @@ class Settings(BaseSettings):
             workflow_task=self.workflow_task_seconds,
             progress_interval=self.progress_seconds,
             window=self.window,
+            engine=ENGINE,
         )
 
 

@@ -7,21 +7,33 @@ from collections.abc import Callable
 
 from temporalio import workflow
 
+NEARLY = 1.0
+"""Seconds before its end in which a timer is not left alone: longer than a workflow task should take."""
 
-async def within(seconds: float, happens: Callable[[], bool], summary: str) -> bool:
+
+async def within(seconds: float, happens: Callable[[], bool], summary: str, *, leave: bool = False) -> bool:
     """Waits until it happens, for so many seconds at most; returns whether it did.
 
     Not `wait_condition` with a timeout: that is `asyncio.wait_for`, which swallows the cancellation of its
     task if the condition or the timer is ready in the same turn. The task would then never end, and who
     winds it down would wait for ever.
+
+    With `leave` the timer is left alone if the wait is cancelled: a wait that ends with its workflow saves
+    an event, because the server forgets the timers of a workflow that has ended. Not if it is nearly due:
+    one that fires while the workflow says that it has ended makes the server refuse that, and the worker
+    do it again.
     """
     if happens() or seconds <= 0:
         return happens()
+    due = workflow.time() + seconds
     timer = asyncio.create_task(workflow.sleep(seconds, summary=summary))
     try:
         await workflow.wait_condition(lambda: happens() or timer.done())
-    finally:
-        timer.cancel()
+    except (Exception, asyncio.CancelledError):
+        if not leave or due - workflow.time() < NEARLY:
+            timer.cancel()
+        raise
+    timer.cancel()
     return happens()
 
 
@@ -30,10 +42,13 @@ async def run_out(
     stands: Callable[[], bool],
     summary: str,
     runs_again: Callable[[float], None] | None = None,
+    *,
+    leave: bool = False,
 ) -> None:
     """Returns once so many seconds have passed during which `stands()` was false.
 
-    `runs_again` is told the seconds that are left whenever the clock goes on after it stood.
+    `runs_again` is told the seconds that are left whenever the clock goes on after it stood; `leave` is as
+    for `within`.
 
     The danger is to count time twice or to lose it: only the span from the last start of the clock
     is measured, and only when it stops, and the workflow's own time is used, so a replay counts the same.
@@ -45,6 +60,6 @@ async def run_out(
             if runs_again is not None:
                 runs_again(left)
         started = workflow.now()
-        if not await within(left, stands, summary):
+        if not await within(left, stands, summary, leave=leave):
             return
         left -= (workflow.now() - started).total_seconds()

@@ -172,7 +172,12 @@ class PhaseWorkflow:
 
     async def _enforce_timeout(self) -> None:
         if self._phase.timeout is not None:
-            await run_out(self._phase.timeout, lambda: self._admission.paused, "timeout of the phase")
+            await run_out(
+                self._phase.timeout,
+                lambda: self._admission.paused,
+                "timeout of the phase",
+                leave=self._start.limits.leaves_timers,
+            )
             self._expired = True
 
     async def _run(self) -> tuple[StepStatus, dict[str, Json]]:

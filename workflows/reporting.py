@@ -43,7 +43,12 @@ class Reporter:
 
     async def _until_due(self) -> None:
         rest = self._interval - (workflow.now() - self._last).total_seconds()
-        await within(rest, lambda: self._board.is_urgent, "next progress report")
+        await within(
+            rest,
+            lambda: self._board.is_urgent,
+            "next progress report",
+            leave=self._start.limits.leaves_timers,
+        )
 
     @property
     def _interval(self) -> float:

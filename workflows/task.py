@@ -227,8 +227,12 @@ class TaskWorkflow:
         definition = self._state.definition
         assert definition is not None
         if definition.max_execution_time is not None:
-            summary = "maxExecutionTime"
-            await run_out(definition.max_execution_time, lambda: self._state.clock_stands, summary)
+            await run_out(
+                definition.max_execution_time,
+                lambda: self._state.clock_stands,
+                "maxExecutionTime",
+                leave=self._limits.leaves_timers,
+            )
             if self._state.wish.stop in ("", "failed"):
                 self._wish(stop="timed_out")
 

@@ -786,6 +786,29 @@ SCENARIOS: dict[str, Scenario] = {
         """,
         "completed",
     ),
+    "timers_left": Scenario(
+        """
+        ```yaml
+        maxExecutionTime: 10m
+        ```
+
+        ## Phase: First
+        timeout: 5m
+        parallel: true
+        ### Steps
+        - tool: effect
+        - tool: effect
+
+        ## Phase: Second
+        dependsOn: [First]
+        ### Steps
+        - tool: effect
+        - tool: flaky
+          with: {category: logic}
+        """,
+        "failed",
+        limits=Limits(engine=1),
+    ),
     "compiled": Scenario("", "completed", release, start={"source": f"# Test\n\n{line('compiled')}"}),
     "invalid_task": Scenario("", "invalid_task", start={"source": "# Test\n\n## Phase: A\nif: (\n"}),
     "invalid_inputs": Scenario("", "invalid_inputs", start={"task": "part", "inputs": {"amount": "much"}}),

@@ -83,6 +83,11 @@ async def timers(engine: Engine, execution: str, *, phase: str | None = None) ->
     return [e.timer_started_event_attributes.start_to_fire_timeout.ToMilliseconds() / 1000 for e in events]
 
 
+async def cancelled_timers(engine: Engine, execution: str, *, phase: str | None = None) -> int:
+    """Returns how many timers were cancelled."""
+    return sum(_is(e, "TIMER_CANCELED") for e in await engine.events(execution, phase=phase))
+
+
 def most_at_once(traces: Sequence[dict[str, Any]], names: Sequence[str]) -> int:
     """Returns how many of the named calls ran at the same time at most."""
     running = most = 0

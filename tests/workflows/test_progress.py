@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 from engine import PATIENCE, Engine
-from inspecting import activities, signals, start_raw, timers
+from inspecting import activities, cancelled_timers, signals, start_raw, timers
 from observing import stored_attempts, stored_events, unique, until
 from temporalio import activity
 from temporalio.worker import Replayer, Worker
@@ -53,7 +53,7 @@ async def until_parent(engine: Engine, execution: str, test: Any) -> Progress:
     return await until(lambda: parents(engine, execution), test)
 
 
-async def start_slow(engine: Engine, text: str, **limits: Any) -> str:
+async def start_slow(engine: Engine, text: str, /, **limits: Any) -> str:
     """Starts a task whose phases report rarely, so that what is told at once can be told apart."""
     definition = parse_text(f"# Slow\n\n{text}", catalog=engine.client.wiring.catalog)
     given = {"progress_interval": 60, "heartbeat": 1, **limits}
@@ -476,6 +476,38 @@ async def test_the_store_costs_no_activity_but_the_final_one(engine: Engine) -> 
     assert await activities(engine, result.execution_id) == [RECORD_ACTIVITY]
     assert await activities(engine, result.execution_id, phase="a") == ["tool.effect"]
     assert await timers(engine, result.execution_id) == []
+
+
+LIMITED = """
+```yaml
+maxExecutionTime: 10m
+```
+
+## Phase: A
+timeout: 5m
+### Steps
+- tool: effect
+"""
+
+
+@pytest.mark.parametrize(("limits", "cancelled"), [({"engine": 1}, 0), ({}, 2)])
+async def test_timers_that_end_with_their_workflow_are_left_to_it_since_the_engine_says_so(
+    engine: Engine, limits: dict[str, int], cancelled: int
+) -> None:
+    """An event less for each; an execution that began before cancels them, as its history says."""
+    execution = await start_slow(engine, LIMITED, **limits)
+    assert (await engine.wait(execution)).status == "completed"
+    assert await timers(engine, execution) == [600]
+    assert sorted(await timers(engine, execution, phase="a")) == [60, 300]
+    assert await cancelled_timers(engine, execution, phase="a") == cancelled
+    assert await cancelled_timers(engine, execution) == (1 if cancelled else 0)
+
+
+async def test_a_timer_that_is_nearly_due_is_cancelled(engine: Engine) -> None:
+    """One that fires while its workflow says that it has ended would make the server refuse the end."""
+    execution = await start_slow(engine, LIMITED, engine=1, progress_interval=0.9)
+    await engine.wait(execution)
+    assert await cancelled_timers(engine, execution, phase="a") == 1
 
 
 @pytest.mark.semantics("Q6")

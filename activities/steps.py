@@ -12,6 +12,7 @@ from temporalio import activity
 from temporalio.common import RawValue
 
 from activities.boundary import Heart, supervised
+from activities.companions import Companions
 from taskmark.contracts import (
     AGENT_ACTIVITY,
     AGGREGATE_ACTIVITY,
@@ -46,6 +47,7 @@ class StepActivities:
         self._artifacts = artifacts
         self._recorder = recorder
         self._root = root
+        self._companions = Companions()
 
     def all(self) -> list[Callable[..., Any]]:
         """Returns one activity per name, so that the Web UI reads like the task."""
@@ -90,7 +92,12 @@ class StepActivities:
             done = done.model_copy(update={"resources": context.resources or None})
             return await self._kept(done, call.inline_limit)
 
-        return await supervised(call, work, self._recorder)
+        run = activity.info().workflow_run_id or ""
+        with self._companions.running(run):
+            done = await supervised(call, work, self._recorder)
+        if call.together:
+            await self._companions.end_together(run)
+        return done
 
     async def _tool(self, call: StepCall, context: StepContext) -> StepDone:
         tool = self._registry.tool(call.name)

@@ -8,13 +8,14 @@ Records have deterministic keys and merge, so telling everything again changes n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from starter import straight
 from starter.histories import Attempt, ExecutionHistory, read_execution
-from taskmark.contracts import TASK_WORKFLOW, ExecutionStatus
+from taskmark.contracts import TASK_WORKFLOW, ExecutionStatus, StepStatus
 from taskmark.projection import attempt_of, ended_event, records_of
 from taskmark.records import (
     AttemptRecord,
@@ -24,6 +25,7 @@ from taskmark.records import (
     PhaseRecord,
     Record,
 )
+from taskmark.store.merging import key_of
 
 if TYPE_CHECKING:
     from temporalio.client import Client, WorkflowHistory
@@ -121,13 +123,37 @@ async def _read(client: Client, names: Sequence[str], done: Backfilled) -> list[
             readable.append(history)
         else:
             done.problems.append(f"{name}: {history}")
-    told, problems = await rebuilt([one for history in readable for one in history.workflows])
+    records, problems = await records_of_all(readable)
     done.problems += problems
-    return [_records(history, told) for history in readable]
+    return records
+
+
+async def records_of_all(histories: Sequence[ExecutionHistory]) -> tuple[list[list[Record]], list[str]]:
+    """Returns the records of each execution, and what could not be replayed."""
+    directly = {history.execution: _told_straight(history) for history in histories}
+    told, problems = await rebuilt([one for _, rest in directly.values() for one in rest])
+    for name, (records, _) in directly.items():
+        told[name] = records + told.get(name, [])
+    return [_records(history, told) for history in histories], problems
+
+
+def _told_straight(history: ExecutionHistory) -> tuple[list[Record], list[WorkflowHistory]]:
+    """Returns what workflows recorded that went straight on, and those that have to be replayed."""
+    records: list[Record] = []
+    rest: list[WorkflowHistory] = []
+    for number, one in enumerate(history.workflows):
+        told = straight.of_phase(one.events) if number else straight.of_task(one.events, history.final)
+        if told is None:
+            rest.append(one)
+        else:
+            records += told
+    return records, rest
 
 
 async def rebuilt(histories: Sequence[WorkflowHistory]) -> tuple[dict[str, list[Record]], list[str]]:
     """Returns what the workflows recorded when they ran, by execution, and what could not be replayed."""
+    if not histories:
+        return {}, []
     return await asyncio.to_thread(lambda: asyncio.run(_replayed(histories)))
 
 
@@ -169,7 +195,7 @@ def _records(history: ExecutionHistory, told: dict[str, list[Record]]) -> list[R
     """Returns every record of an execution: rows first, then events in the order of their times."""
     records = [*told.get(history.execution, []), *(_attempt(one) for one in history.attempts)]
     if history.final is not None:
-        records += records_of(history.final, "backfilled")
+        records += _missing(records_of(history.final, "backfilled"), records)
     elif history.closed is not None:
         records += _closed(history, history.closed)
     rows = [_backfilled(record) for record in records if not isinstance(record, EventRecord)]
@@ -178,6 +204,16 @@ def _records(history: ExecutionHistory, told: dict[str, list[Record]]) -> list[R
     known = {d.sha256: d for d in told.get("", []) if isinstance(d, DefinitionRecord)}
     definitions = [definition for sha256, definition in known.items() if sha256 in used]
     return [*definitions, *rows, *events]
+
+
+def _missing(records: Sequence[Record], told: Sequence[Record]) -> Iterator[Record]:
+    """Yields the records that tell anything: not of what is told to have completed, and no event twice."""
+    known = {(one.type, key_of(one)) for one in told if isinstance(one, EventRecord) or _has_completed(one)}
+    return (one for one in records if (one.type, key_of(one)) not in known)
+
+
+def _has_completed(record: Record) -> bool:
+    return isinstance(record, PhaseRecord | AttemptRecord) and record.status is StepStatus.COMPLETED
 
 
 def _backfilled(record: Record) -> Record:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,10 +21,11 @@ from taskmark.contracts import (
 from taskmark.errors import Category, Failure
 
 if TYPE_CHECKING:
+    from temporalio.api.common.v1 import Payloads
     from temporalio.api.history.v1 import HistoryEvent
     from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
-Decoded = TypeVar("Decoded", bound=BaseModel)
+Message = TypeVar("Message", bound=BaseModel)
 
 
 @dataclass
@@ -57,7 +58,7 @@ class ExecutionHistory:
 
 async def final_record(handle: WorkflowHandle[Any, Any]) -> FinalRecord | None:
     """Returns the final record that an ended execution wrote into its history, or None."""
-    return await _final_in((await handle.fetch_history()).events)
+    return _final_in((await handle.fetch_history()).events)
 
 
 async def read_execution(client: Client, execution: str) -> ExecutionHistory:
@@ -66,11 +67,16 @@ async def read_execution(client: Client, execution: str) -> ExecutionHistory:
     phases = [_phase_started(event) for event in own.events]
     handles = [client.get_workflow_handle(phase) for phase in phases if phase]
     below = await asyncio.gather(*(handle.fetch_history() for handle in handles))
-    history = ExecutionHistory(execution, [own, *below], final=await _final_in(own.events))
+    return understood(execution, own, below)
+
+
+def understood(execution: str, own: WorkflowHistory, below: Sequence[WorkflowHistory]) -> ExecutionHistory:
+    """Returns what the history of an execution tells together with those of its phases."""
+    history = ExecutionHistory(execution, [own, *below], final=_final_in(own.events))
     for event in own.events:
         _note_times(event, history)
     for phase in below:
-        history.attempts += await attempts_in(phase.events)
+        history.attempts += attempts_in(phase.events)
     return history
 
 
@@ -78,12 +84,12 @@ def _phase_started(event: HistoryEvent) -> str:
     return event.child_workflow_execution_started_event_attributes.workflow_execution.workflow_id
 
 
-async def _final_in(events: Iterable[HistoryEvent]) -> FinalRecord | None:
+def _final_in(events: Iterable[HistoryEvent]) -> FinalRecord | None:
     found: FinalRecord | None = None
     for event in events:
         scheduled = event.activity_task_scheduled_event_attributes
         if scheduled.activity_type.name == RECORD_ACTIVITY:
-            found = await _decoded(scheduled.input.payloads, FinalRecord) or found
+            found = read(scheduled.input, FinalRecord) or found
     return found
 
 
@@ -116,21 +122,21 @@ def _close(
     history.error = Failure(type=kind, message=message, category=Category.LOGIC)
 
 
-async def attempts_in(events: Iterable[HistoryEvent]) -> list[Attempt]:
+def attempts_in(events: Iterable[HistoryEvent]) -> list[Attempt]:
     """Returns every attempt that the history of a phase tells, in order."""
     found: dict[int, Attempt] = {}
     for event in events:
         scheduled = event.activity_task_scheduled_event_attributes
         if scheduled.activity_type.name:
-            call = await _decoded(scheduled.input.payloads, StepCall)
+            call = read(scheduled.input, StepCall)
             if call is not None:
                 found[event.event_id] = Attempt(call, started_at=_moment(event))
         else:
-            await _note_end(event, found)
+            _note_end(event, found)
     return list(found.values())
 
 
-async def _note_end(event: HistoryEvent, found: dict[int, Attempt]) -> None:
+def _note_end(event: HistoryEvent, found: dict[int, Attempt]) -> None:
     """Notes how an attempt went on: events name the one that scheduled it."""
     name = event.WhichOneof("attributes")
     if name is None or not name.startswith("activity_task_"):
@@ -145,30 +151,27 @@ async def _note_end(event: HistoryEvent, found: dict[int, Attempt]) -> None:
             attempt.worker = attributes.identity.rpartition(" ")[2] or None
         case "activity_task_completed_event_attributes":
             attempt.status, attempt.finished_at = StepStatus.COMPLETED, _moment(event)
-            attempt.done = await _decoded(attributes.result.payloads, StepDone)
+            attempt.done = read(attributes.result, StepDone)
         case "activity_task_failed_event_attributes" | "activity_task_timed_out_event_attributes":
             attempt.status, attempt.finished_at = StepStatus.FAILED, _moment(event)
-            attempt.error = await _failure_of(attributes.failure)
+            attempt.error = _failure_of(attributes.failure)
         case "activity_task_canceled_event_attributes":
             attempt.status, attempt.finished_at = StepStatus.CANCELLED, _moment(event)
         case _:
             pass
 
 
-async def _failure_of(failure: Any) -> Failure:
-    told = await _decoded(failure.application_failure_info.details.payloads, Failure)
+def _failure_of(failure: Any) -> Failure:
+    told = read(failure.application_failure_info.details, Failure)
     return told or Failure(type="step_failed", message=failure.message, category=Category.TRANSIENT)
 
 
-async def _decoded(payloads: Any, kind: type[Decoded]) -> Decoded | None:
+def read(payloads: Payloads, kind: type[Message]) -> Message | None:
     """Returns the first payload as a message, or None: what does not fit is somebody else's."""
-    from temporalio.contrib.pydantic import pydantic_data_converter
-
     try:
-        values = await pydantic_data_converter.decode(list(payloads)[:1], [kind])
-    except (ValidationError, RuntimeError):
+        return kind.model_validate_json(payloads.payloads[0].data)
+    except (IndexError, ValidationError):
         return None
-    return values[0] if values and isinstance(values[0], kind) else None
 
 
 def _moment(event: HistoryEvent) -> datetime:

@@ -426,6 +426,8 @@ class StepCall(Message):
     """Spans of what it reads."""
     cause: str | None = None
     """What started the execution."""
+    together: bool = False
+    """Whether others of its phase may run beside it; ends that come together cost less."""
 
 
 class Usage(Message):

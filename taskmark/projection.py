@@ -89,6 +89,7 @@ def records_of(final: FinalRecord, provenance: Provenance = "live") -> list[Reco
 
 
 def _execution(final: FinalRecord, provenance: Provenance) -> ExecutionRecord:
+    """Large inputs are not in the final record; those that were told at the start stay."""
     result = final.result
     return ExecutionRecord(
         execution_id=result.execution_id,
@@ -100,7 +101,7 @@ def _execution(final: FinalRecord, provenance: Provenance) -> ExecutionRecord:
         project=final.project,
         build_id=final.build_id,
         status=result.status,
-        inputs=final.inputs,
+        inputs=final.inputs or None,
         outputs=result.outputs,
         error=result.error,
         started_at=result.started_at,

@@ -522,6 +522,7 @@ class StepRunner:
             inline_limit=self._share(share),
             parents=self._board.parents(step),
             cause=start.cause,
+            together=self._phase.parallel or self._phase.for_each is not None or item is not None,
         )
 
     def _context(self) -> dict[str, Json]:

@@ -74,6 +74,12 @@ def test_its_last_event_tells_how_it_ended(status, kind):
     assert ended_event("e", ExecutionStatus(status), None, END).payload == told
 
 
+def test_inputs_too_large_for_the_final_record_stay_as_they_were_told_at_the_start():
+    large = final().model_copy(update={"inputs": {}})
+    (row,) = of_type(ExecutionRecord, records_of(large))
+    assert row.inputs is None
+
+
 def test_a_phase_is_told_with_its_events():
     phases = {
         "ran": PhaseOutcome(

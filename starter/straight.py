@@ -123,6 +123,8 @@ def _of_phase(
         finished_at=result.finished_at,
         as_of=result.finished_at,
         trace_id=start.trace_id,
+        parents=start.parents or None,
+        cause=start.cause,
     )
     of: dict[str, Any] = {"execution_id": start.execution_id, "phase": phase.slug}
     payload = outcome(result.status)

@@ -286,6 +286,11 @@ class PhaseStart(Message):
     cause: str | None = None
     """What started the execution."""
 
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The spans of the phases it depends on or reads."""
+        return tuple(span for name, span in self.spans.items() if name.startswith("phases."))
+
 
 class StepState(Message):
     """One step as it stands: for progress, results and the store."""

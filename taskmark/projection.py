@@ -129,6 +129,7 @@ def _phase(final: FinalRecord, slug: str, phase: PhaseOutcome, provenance: Prove
         finished_at=phase.finished_at,
         trace_id=final.result.trace_id or None,
         provenance="backfilled" if phase.attempts else provenance,
+        cause=final.cause,
     )
 
 

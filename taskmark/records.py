@@ -100,6 +100,10 @@ class PhaseRecord(Row):
     provenance: Provenance = "live"
     as_of: datetime | None = None
     """As in `ExecutionRecord`."""
+    parents: tuple[str, ...] | None = None
+    """Spans of the phases it depends on or reads, as far as they completed."""
+    cause: str | None = None
+    """What started the execution."""
 
 
 class AttemptRecord(Row):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from temporalio import workflow
+from temporalio.common import RawValue
 from temporalio.exceptions import is_cancelled_exception
 
 from taskmark.contracts import (
@@ -32,6 +33,7 @@ from taskmark.plan.retrying import backoff
 from taskmark.records import EventKind, PhaseRecord, outcome
 from taskmark.task.model import Json, Output, Phase, Step
 from taskmark.task.packing import pack, unpack
+from workflows import travelling
 from workflows.admission import Admission, Stopped
 from workflows.artifacts import Shelf, Sources, absent, bare, size_of
 from workflows.background import beside, heard, tell, uninterrupted, wind_down
@@ -77,8 +79,8 @@ class PhaseWorkflow:
         self._error: Failure | None = None
 
     @workflow.run
-    async def run(self, *given: Any) -> PhaseResult:
-        """Runs the phase to its end and returns what came of it, also when it failed.
+    async def run(self, *given: Any) -> RawValue:
+        """Runs the phase to its end and returns what came of it, a `PhaseResult`, also when it failed.
 
         Raises a cancellation when it was cancelled, after everything below it has ended.
         """
@@ -103,7 +105,8 @@ class PhaseWorkflow:
             finished_at=workflow.now(),
         )
         size = len(result.model_dump_json())
-        return PhaseResult(status=status, packed=pack(result)) if size > RESULT_LIMIT else result
+        large = size > RESULT_LIMIT
+        return travelling.compact(PhaseResult(status=status, packed=pack(result)) if large else result)
 
     @workflow.signal(name=CONTROL_SIGNAL, description="The parent's newest wish, and decisions for gates.")
     def control(self, payload: Any = None, *_more: Any) -> None:
@@ -441,6 +444,8 @@ class PhaseWorkflow:
             finished_at=now if status.is_final else None,
             as_of=now,
             trace_id=start.trace_id,
+            parents=start.parents or None,
+            cause=start.cause,
         )
         payload = outcome(status, self._error)
         kind = _ENDED.get(status, "phase_started")

@@ -10,12 +10,12 @@ from typing import IO, TYPE_CHECKING, Annotated
 import typer
 
 from starter.cli.exits import Exit
+from starter.cli.filters import Since, moment
 from starter.cli.formats import Format, FormatOption, write_rows
 from starter.cli.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from sqlalchemy import Engine
 
@@ -199,9 +199,7 @@ def export(
         list[str] | None,
         typer.Argument(metavar="[EXECUTION...]", help="Only these; enough of an id will do."),
     ] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", help="Only what began then or later: 2026-01-31, or 7d.")
-    ] = None,
+    since: Since = None,
     task: Annotated[str | None, typer.Option("--task", help="Only executions of this task.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
 ) -> Exit:
@@ -211,7 +209,7 @@ def export(
     from taskmark.store.schema import current_only
     from taskmark.store.whole_file import whole_file
 
-    began = _moment(since) if since else None
+    began = moment(since, "--since")
     with _engine() as engine:
         current_only(engine)
         names = tuple(History(engine).execution(one).execution_id for one in executions or ())
@@ -225,19 +223,6 @@ def export(
                 records = count  # without the first line, which is none
     say(f"{file}: {records} records")
     return Exit.OK
-
-
-def _moment(since: str) -> datetime:
-    from datetime import UTC, datetime
-
-    from taskmark.errors import InvalidInputs
-    from taskmark.store.lines import moment
-
-    try:
-        return moment(since, datetime.now(UTC))
-    except ValueError as error:
-        hint = "--since takes a day or time such as 2026-01-31, or an age such as 7d"
-        raise InvalidInputs([f"{since!r} is no moment"], hint=hint) from error
 
 
 def import_(

@@ -7,6 +7,7 @@ what is there already is only looked at.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -49,13 +50,25 @@ def take(folder: Path, write: Write, tell: Tell) -> Taken:
         done.problems += 1
         tell(found)
 
-    for batch in batches(_once(chain.from_iterable(map(read_results, files)), problem), AT_ONCE):
-        rejected = write([record for past in batch for record in past.records])
+    found = batches(_once(chain.from_iterable(map(read_results, files)), problem), AT_ONCE)
+    for batch, rejected in _written(found, write):
         for one in _unwritten(batch, rejected):
             problem(one)
         done.results += len(batch)
         done.records += sum(len(past.records) for past in batch) - len(rejected)
     return done
+
+
+def _written(found: Iterator[list[Past]], write: Write) -> Iterator[tuple[list[Past], Sequence[Rejected]]]:
+    """Yields each batch with what could not be written of it. While one is written the next one is read."""
+    with ThreadPoolExecutor(1, "taskmark-writer") as writer:
+        before: tuple[list[Past], Future[Sequence[Rejected]]] | None = None
+        for batch in found:
+            if before is not None:
+                yield before[0], before[1].result()
+            before = batch, writer.submit(write, [record for past in batch for record in past.records])
+        if before is not None:
+            yield before[0], before[1].result()
 
 
 def _once(found: Iterator[Past | Unread], problem: Tell) -> Iterator[Past]:

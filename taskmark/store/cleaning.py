@@ -23,6 +23,7 @@ from taskmark.store.artifacts import KeptArtifacts
 from taskmark.store.engine import snapshot, writing
 from taskmark.store.keys import AT_ONCE, batches
 from taskmark.store.references import references
+from taskmark.store.searching import key_of_execution
 from taskmark.store.tables import Attempts, Definitions, Events, Executions, Phases, Texts, table
 from taskmark.store.writing import exclude_writers_of
 
@@ -128,7 +129,8 @@ def _rows(connection: Connection, target: Table, names: Sequence[str]) -> Iterat
 def _delete_texts(connection: Connection, names: Sequence[str]) -> None:
     attempts, texts = table(Attempts), table(Texts)
     spans = connection.execute(select(attempts.c.span_id).where(attempts.c.execution_id.in_(names))).scalars()
-    for some in batches(spans.all(), AT_ONCE):
+    keys = [*spans.all(), *(key_of_execution(name) for name in names)]
+    for some in batches(keys, AT_ONCE):
         connection.execute(texts.delete().where(texts.c.span_id.in_(some)))
 
 

@@ -32,6 +32,7 @@ def _phase(values: Values) -> dict[str, Any]:
     return {
         "span_id": span_id(*place, attempt=number),
         "retry_of": span_id(*place, attempt=number - 1) if number > 1 else None,
+        "causes": _causes(values),
         "duration_ms": _duration(values),
         **_error(values),
     }
@@ -39,17 +40,23 @@ def _phase(values: Values) -> dict[str, Any]:
 
 def _attempt(values: Values) -> dict[str, Any]:
     place = (values["execution_id"], values["phase"], values["step"], values.get("item"))
-    number, cause = values["attempt"], values.get("cause")
+    number = values["attempt"]
     kind, name = values.get("kind"), values.get("name")
     return {
         "span_id": span_id(*place, attempt=number),
         "retry_of": span_id(*place, attempt=number - 1) if number > 1 else None,
-        "causes": [*(["retry"] if number > 1 else []), *([cause] if cause else [])] or None,
+        "causes": _causes(values),
         "tool": name if kind == "tool" else None,
         "duration_ms": _duration(values),
         "retrieval": retrieval_of(kind, name, values.get("input"), values.get("output")),
         **_error(values),
     }
+
+
+def _causes(values: Values) -> list[str] | None:
+    """Returns why there was this try, the nearest first."""
+    cause = values.get("cause")
+    return [*(["retry"] if values["attempt"] > 1 else []), *([cause] if cause else [])] or None
 
 
 def _duration(values: Values) -> int | None:

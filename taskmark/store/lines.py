@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cache
 from importlib.metadata import version
 from typing import Any, TypeAlias
@@ -34,7 +34,6 @@ from taskmark.store.merging import Stamped, Told, bare, unpack_stamps
 from taskmark.store.refilling import every_execution
 from taskmark.store.tables import Definitions, Executions, fields, table
 from taskmark.store.writing import TABLES, apply_each
-from taskmark.task.durations import parse_duration
 
 FORMAT = 1
 HEADING = "taskmark-history"
@@ -239,15 +238,3 @@ class _Batch:
 @cache
 def _reader() -> TypeAdapter[Record]:
     return TypeAdapter(Record)
-
-
-def moment(word: str, now: datetime) -> datetime:
-    """Returns the moment that `2026-01-31`, a time in ISO 8601, or an age such as `7d` means.
-
-    Raises `ValueError`.
-    """
-    try:
-        found = datetime.fromisoformat(word)
-    except ValueError:
-        return now - timedelta(seconds=parse_duration(word))
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -74,6 +74,8 @@ class _Told(Row):
 class StoredPhase(PhaseRecord, _Told):
     """A phase with what follows from the rest of it."""
 
+    causes: tuple[str, ...] | None = None
+
 
 class StoredAttempt(AttemptRecord, _Told):
     """An attempt with what follows from the rest of it."""

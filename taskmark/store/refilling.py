@@ -24,7 +24,7 @@ def refill(connection: Connection) -> None:
         _rewritten(connection, "phase", executions)
         attempts = _rewritten(connection, "attempt", executions)
         whole = _rewritten(connection, "execution", executions)
-        searching.add(connection, attempts)
+        searching.add(connection, whole, attempts)
         summing.add(connection, whole, attempts)
 
 

@@ -1,23 +1,35 @@
 """What can be searched for: words of inputs, outputs and errors, indexed by the database itself.
 
-An attempt is taken up once, when it has ended, with its first few thousand characters: so it costs a step
-little, and what is looked for is mostly at the beginning. SQLite indexes with FTS5, PostgreSQL with a GIN
-index over `to_tsvector('simple', words)`; both know words, in upper and lower case alike. They are given
-nothing but words, here and in questions, for each has ideas of its own about what stands between them, and
-a syntax in which to ask for it.
+An attempt or execution is taken up once, when it has ended, with its first few thousand characters: so it
+costs little, and what is looked for is mostly at the beginning. SQLite indexes with FTS5, PostgreSQL with a
+GIN index over `to_tsvector('simple', words)`; both know words, in upper and lower case alike. They are given
+nothing but words, here and in questions, for each has ideas of its own about what stands between them, and a
+syntax in which to ask for it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, Select, column, func, literal_column, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    column,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+    union,
+)
 from sqlalchemy import table as plain_table
 
-from taskmark.contracts import StepStatus
+from taskmark.contracts import ExecutionStatus, StepStatus
 from taskmark.errors import InvalidQuery
 from taskmark.records import beginning
 from taskmark.store.engine import inserting
@@ -29,6 +41,7 @@ CHARACTERS = 2_000
 RARE = 5_000
 """What at most so many attempts hold is looked up; what more of them hold is met on the way."""
 
+_EXECUTION = "execution:"
 _BETWEEN = re.compile(r"[\W_]+")
 _BETWEEN_IN_JSON = re.compile(r"(?:\\u[0-9a-f]{4}|\\.|[\W_])+")
 """Between words of JSON there are also escapes: after a new line there is no `n`."""
@@ -55,15 +68,23 @@ def make_index(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
-def add(connection: Connection, attempts: Iterable[Change]) -> None:
-    """Indexes attempts that have ended, and again if what is known of them changes."""
-    rows = []
-    for change in attempts:
-        found = words(change.after)
-        if found and (change.before is None or found != words(change.before)):
-            rows.append({"span_id": change.after["span_id"], "words": found})
-    if rows:
+def add(connection: Connection, executions: Iterable[Change], attempts: Iterable[Change]) -> None:
+    """Indexes what has ended, and again if what is known of it changes. What is tried again has not ended."""
+    told = {one.after["span_id"]: _change(one, words) for one in attempts}
+    told |= {
+        key_of_execution(one.after["execution_id"]): _change(one, words_of_execution) for one in executions
+    }
+    changed = {key: now for key, (before, now) in told.items() if before != now}
+    if rows := [{"span_id": key, "words": now} for key, now in changed.items() if now]:
         connection.execute(_adding(connection.dialect.name), rows)
+    if gone := [key for key, now in changed.items() if not now]:
+        texts = table(Texts)
+        connection.execute(texts.delete().where(texts.c.span_id.in_(gone)))
+
+
+def _change(change: Change, words_of: Callable[[Mapping[str, Any]], str]) -> tuple[str, str]:
+    """Returns the words before and after."""
+    return words_of(change.before) if change.before is not None else "", words_of(change.after)
 
 
 @cache
@@ -83,12 +104,24 @@ def verify(connection: Connection) -> None:
     connection.execute(text("INSERT INTO texts_index(texts_index, rank) VALUES ('integrity-check', 1)"))
 
 
+def key_of_execution(name: str) -> str:
+    """Returns what an execution's words stand under, where attempts have their span: no span looks so."""
+    return f"{_EXECUTION}{name}"
+
+
 def words(row: Mapping[str, Any]) -> str:
     """Returns the words of an attempt; empty if it has not ended, or has none."""
-    if not StepStatus(row["status"]).is_final:
-        return ""
+    return _of_parts(row, "input", "output") if StepStatus(row["status"]).is_final else ""
+
+
+def words_of_execution(row: Mapping[str, Any]) -> str:
+    """Returns the words of an execution; empty if it has not ended, or has none."""
+    return _of_parts(row, "inputs", "outputs") if ExecutionStatus(row["status"]).is_final else ""
+
+
+def _of_parts(row: Mapping[str, Any], given: str, came: str) -> str:
     error = row.get("error") or {}
-    parts = (row.get("input"), row.get("output"), error.get("message"))
+    parts = (row.get(given), row.get(came), error.get("message"))
     return "\n".join(found for part in parts if part and (found := _words_of(part)))
 
 
@@ -101,7 +134,7 @@ def _words_of(value: Any) -> str:
 
 
 def condition(connection: Connection, searched: str) -> ColumnElement[bool]:
-    """Returns what is true of executions that have an attempt with all these words.
+    """Returns what is true of executions that have all these words, or an attempt that has.
 
     What stands together without a blank, such as `report.md`, must stand together there too. Raises
     `InvalidQuery` if there is no word.
@@ -114,9 +147,13 @@ def condition(connection: Connection, searched: str) -> ColumnElement[bool]:
     own = table(Executions).c.execution_id
     of_texts = select(attempts.c.execution_id).where(attempts.c.span_id == texts.c.span_id)
     if len(few) <= RARE:
-        return own.in_(of_texts.where(texts.c.id.in_(few)))
+        named = func.substr(texts.c.span_id, len(_EXECUTION) + 1)
+        whole = select(named).where(texts.c.id.in_(few), texts.c.span_id.startswith(_EXECUTION))
+        return own.in_(union(of_texts.where(texts.c.id.in_(few)), whole))
     held = _hits(dialect, phrases, texts.c.id).exists()
-    return of_texts.where(attempts.c.execution_id == own, held).correlate(table(Executions)).exists()
+    in_attempts = of_texts.where(attempts.c.execution_id == own, held).correlate(table(Executions))
+    in_itself = select(texts.c.id).where(texts.c.span_id == _EXECUTION + own, held)
+    return or_(in_itself.correlate(table(Executions)).exists(), in_attempts.exists())
 
 
 def _hits(dialect: str, phrases: list[str], id: ColumnElement[int] | None = None) -> Select[Any]:

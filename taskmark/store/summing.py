@@ -58,7 +58,7 @@ class Change:
 def changes_use(change: Change) -> bool:
     """Whether the sums of the attempt's execution may be others now."""
     before = change.before or {}
-    return any((before.get(name) or None) != (change.after[name] or None) for name in _USED)
+    return any(before.get(name) != change.after[name] for name in _USED)
 
 
 _USED = ("tokens", "cost", "questions", "files")

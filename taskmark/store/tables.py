@@ -198,6 +198,9 @@ class Phases(Merged, table=True):
     error_message: str | None = Field(default=None, sa_type=Text)
     stack: str | None = Field(default=None, sa_type=Text)
     stack_hash: str | None = Field(default=None, sa_type=Text)
+    parents: Json = Field(default=None, sa_type=DOCUMENT, nullable=True)
+    cause: str | None = Field(default=None, sa_type=Text)
+    causes: Json = Field(default=None, sa_type=DOCUMENT, nullable=True)
 
 
 class Attempts(Merged, table=True):
@@ -306,8 +309,8 @@ class Metrics(Stored, table=True):
 
 
 class Texts(Stored, table=True):
-    """What can be searched for in an attempt that has ended: its input, output and error, shortened. The
-    index over the words is the database's own (`taskmark.store.searching`)."""
+    """What can be searched for in an attempt or execution that has ended: its input, output and error,
+    shortened. The index over the words is the database's own (`taskmark.store.searching`)."""
 
     __tablename__ = "texts"
     __table_args__ = (UniqueConstraint("span_id", name="uq_texts_span_id"),)

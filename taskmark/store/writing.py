@@ -136,7 +136,7 @@ def _merge_all(connection: Connection, told: Mapping[str, Sequence[RowRecord | S
     attempts = _merge_rows(connection, "attempt", told.get("attempt", ()))
     using = {change.after["execution_id"] for change in attempts if summing.changes_use(change)}
     executions = _merge_rows(connection, "execution", told.get("execution", ()), using)
-    searching.add(connection, attempts)
+    searching.add(connection, executions, attempts)
     summing.add(connection, executions, attempts)
 
 

@@ -1,6 +1,7 @@
 """A project to type commands in, and the console script as another process."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -99,8 +100,14 @@ def taskmark(project: Path, *words: str, **options: object) -> subprocess.Comple
     )
 
 
+def _as_typed() -> None:
+    """Lets Ctrl-C mean what it does at a terminal: what runs in the background has it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def begun(project: Path, *words: str, **options: object) -> subprocess.Popen[str]:
     """Types a command that stays."""
     line = [sys.executable, "-m", "starter.cli.entry", *words]
     given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    given["preexec_fn"] = _as_typed
     return subprocess.Popen(line, cwd=project, env=environment(), text=True, **given)  # type: ignore[call-overload,no-any-return] # as above

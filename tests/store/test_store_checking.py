@@ -76,6 +76,16 @@ def test_texts_of_nothing_are_found_and_go(engine: Engine, found: Callable[[], d
     assert found() == {}
 
 
+def test_an_execution_that_cannot_be_searched_for_is_found(
+    engine: Engine, found: Callable[[], dict[str, Checked]]
+) -> None:
+    change(engine, "DELETE FROM texts WHERE span_id LIKE 'execution:%'")
+
+    assert "exec-1-demo cannot be searched for" in found()["texts"].wrong
+    repair(engine)
+    assert found() == {}
+
+
 def test_rows_without_their_execution_or_definition_are_found(
     engine: Engine, found: Callable[[], dict[str, Checked]]
 ) -> None:

@@ -17,7 +17,7 @@ from store_records import EVERY_KIND, START, any_record, at, attempt, clear, eve
 from taskmark.errors import Conflict
 from taskmark.records import Record
 from taskmark.store.checking import check
-from taskmark.store.lines import Chosen, exported, imported, moment
+from taskmark.store.lines import Chosen, exported, imported
 from taskmark.store.schema import open_store
 from taskmark.store.writing import apply
 
@@ -206,14 +206,6 @@ def test_memory_does_not_grow_with_the_history(engine: Engine, other: Engine) ->
         tracemalloc.stop()
     assert take_all.records == 6_000
     assert peak < 16 * 2**20
-
-
-@pytest.mark.parametrize(
-    ("word", "meant"),
-    [("2026-01-01", at(-97445.678901)), ("2026-01-02T03:04:05.678901+00:00", START), ("1h", at(-3600))],
-)
-def test_since_is_a_day_a_time_or_an_age(word: str, meant: object) -> None:
-    assert moment(word, START) == meant
 
 
 def test_what_was_merged_is_sound(engine: Engine, other: Engine, tmp_path: Path) -> None:

@@ -192,6 +192,24 @@ def test_what_is_met_often_is_found_as_well(history: History, monkeypatch: pytes
     assert ids(history, search="unheard") == []
 
 
+OWN = {
+    "whole": {"status": "completed", "inputs": {"ticker": "SP500"}, "outputs": {"advice": "Buy capacitors"}},
+    "broken": {"status": "failed", "error": failure("it took longer than its capacitors")},
+    "running": {"status": "running", "inputs": {"advice": "capacitors"}},
+}
+
+
+@pytest.mark.parametrize("rare", [searching.RARE, 0])
+def test_an_execution_is_found_by_what_it_was_given_itself_and_by_what_came_of_it(
+    engine: Engine, history: History, monkeypatch: pytest.MonkeyPatch, rare: int
+) -> None:
+    """Its inputs, outputs and error, once it has ended; no attempt needs to have said so."""
+    monkeypatch.setattr(searching, "RARE", rare)
+    apply(engine, [execution(name, started_at=at(n), **own) for n, (name, own) in enumerate(OWN.items())])
+    assert ids(history, search="capacitors") == ["broken", "whole"]
+    assert ids(history, search="sp500 capacitors") == ["whole"]
+
+
 HOSTILE = ['"', '"timeout', 'timeout" OR "x', "NEAR(a b)", "words:timeout", "time*", "^timeout", "- timeout"]
 HOSTILE += ["a AND", "timeout & !x", "x | timeout", "<-> timeout", ":*", "'; DROP TABLE texts; --"]
 HOSTILE += ["\x00timeout", "\ud800 timeout"]

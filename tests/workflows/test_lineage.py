@@ -17,7 +17,7 @@ from temporalio.client import (
     ScheduleSpec,
 )
 
-from taskmark.contracts import TASK_WORKFLOW
+from taskmark.contracts import TASK_WORKFLOW, span_id
 from taskmark.store.reading import StoredExecution
 
 SMALL = "## Phase: A\n### Steps\n- validation: 1 < 2 - Sure\n  id: sure\n"
@@ -40,6 +40,18 @@ async def test_what_a_user_starts_says_so_and_a_repetition_shares_its_trace(engi
     assert (other.cause, other.retry_of, other.trace_id) == ("retry", first.id, one.trace_id)
     [attempt] = await stored_attempts(engine, again.id, "sure", len)
     assert attempt.cause == "retry"
+
+
+@pytest.mark.semantics("Q9")
+async def test_a_phase_tells_what_it_reads_and_what_started_it(engine: Engine) -> None:
+    """As attempts do: the spans of the phases it depends on, and the cause of the whole."""
+    again = SMALL.replace("Phase: A\n", "Phase: B\ndependsOn: [A]\n").replace("sure", "surely")
+    handle = await start_raw(engine, {"source": f"# Small\n\n{SMALL}\n{again}", "cause": "webhook"})
+    await stored(engine, handle.id)
+    first, second = await asyncio.to_thread(engine.client.wiring.history.phases, handle.id)
+
+    assert (first.parents, first.causes) == (None, ("webhook",))
+    assert second.parents == (span_id(handle.id, "a"),)
 
 
 @pytest.mark.semantics("Q9")

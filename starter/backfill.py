@@ -139,15 +139,11 @@ async def records_of_all(histories: Sequence[ExecutionHistory]) -> tuple[list[li
 
 def _told_straight(history: ExecutionHistory) -> tuple[list[Record], list[WorkflowHistory]]:
     """Returns what workflows recorded that went straight on, and those that have to be replayed."""
-    records: list[Record] = []
-    rest: list[WorkflowHistory] = []
-    for number, one in enumerate(history.workflows):
-        told = straight.of_phase(one.events) if number else straight.of_task(one.events, history.final)
-        if told is None:
-            rest.append(one)
-        else:
-            records += told
-    return records, rest
+    own, *phases = history.workflows
+    told = [(own, straight.of_task(own.events, history.final))]
+    told += [(phase, straight.of_phase(phase.events, history.attempts)) for phase in phases]
+    records = [record for _, some in told if some is not None for record in some]
+    return records, [workflow for workflow, some in told if some is None]
 
 
 async def rebuilt(histories: Sequence[WorkflowHistory]) -> tuple[dict[str, list[Record]], list[str]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from starter.histories import read
+from starter.histories import Attempt, read
 from taskmark.contracts import (
     REPORT_SIGNAL,
     Compiled,
@@ -21,14 +21,13 @@ from taskmark.contracts import (
     PhaseResult,
     PhaseStart,
     StartTask,
-    StepCall,
     StepState,
     StepStatus,
 )
-from taskmark.plan.phases import title
-from taskmark.records import DefinitionRecord, EventRecord, ExecutionRecord, PhaseRecord, Record, outcome
+from taskmark.projection import definition_record, of_agent, phase_progress, step_begun
+from taskmark.records import EventRecord, ExecutionRecord, PhaseRecord, Record, outcome
 from taskmark.task.model import Phase, Step, TaskDefinition
-from taskmark.task.packing import digest, unpack, unpacked
+from taskmark.task.packing import unpack
 
 if TYPE_CHECKING:
     from temporalio.api.history.v1 import HistoryEvent
@@ -60,8 +59,9 @@ _OF_A_TASK = (
 # --- phases ---------------------------------------------------------------------------------------
 
 
-def of_phase(events: Sequence[HistoryEvent]) -> list[Record] | None:
-    """Returns what a phase recorded besides its attempts, or None if it has to be replayed."""
+def of_phase(events: Sequence[HistoryEvent], attempts: Iterable[Attempt]) -> list[Record] | None:
+    """Returns what a phase recorded besides its attempts, or None if it has to be replayed. The attempts are
+    those of the whole execution."""
     if not _are(events, _OF_A_PHASE):
         return None
     start = read(events[0].workflow_execution_started_event_attributes.input, PhaseStart)
@@ -73,7 +73,8 @@ def of_phase(events: Sequence[HistoryEvent]) -> list[Record] | None:
         result = unpack(result.packed, PhaseResult) if result.packed else result
     except ValueError:
         return None
-    if not _went_straight(phase, result, [call.step for call in _calls(events)]):
+    called = [one.call.step for one in attempts if one.call.phase == phase.slug]
+    if not _went_straight(phase, result, called):
         return None
     row, begun, ended = _of_phase(start, phase, result)
     return [row, begun, *_of_steps(start, phase, result), ended]
@@ -98,14 +99,6 @@ def _is_one_call(step: Step) -> bool:
 
 def _completed_at_once(state: StepState) -> bool:
     return state.status is StepStatus.COMPLETED and state.attempt == 1 and not state.fallback
-
-
-def _calls(events: Iterable[HistoryEvent]) -> Iterator[StepCall]:
-    for event in events:
-        if event.HasField("activity_task_scheduled_event_attributes"):
-            call = read(event.activity_task_scheduled_event_attributes.input, StepCall)
-            if call is not None:
-                yield call
 
 
 def _of_phase(
@@ -138,11 +131,9 @@ def _of_steps(start: PhaseStart, phase: Phase, result: PhaseResult) -> Iterator[
         assert state.started_at is not None
         assert state.finished_at is not None
         step = steps[state.id]
-        agent = {"agent": step.value} if step.kind == "agent" else {}
         of: dict[str, Any] = {"execution_id": start.execution_id, "phase": phase.slug, "step": step.id}
-        begun = {"kind": step.kind, "name": title(step), **agent}
-        ended = agent | outcome(state.status, state.error, state.output)
-        yield EventRecord(**of, kind="step_started", at=state.started_at, payload=begun)
+        ended = of_agent(step) | outcome(state.status, state.error, state.output)
+        yield EventRecord(**of, kind="step_started", at=state.started_at, payload=step_begun(step))
         yield EventRecord(**of, kind="step_completed", attempt=1, at=state.finished_at, payload=ended)
 
 
@@ -160,7 +151,7 @@ def of_task(events: Sequence[HistoryEvent], final: FinalRecord | None) -> list[R
         return None  # too large for the final record
     name = final.result.execution_id
     begun = ExecutionRecord(execution_id=name, status=ExecutionStatus.RUNNING, inputs=final.inputs)
-    return [*_of_definition(definition), begun, *_of_progress(events, definition, name)]
+    return [definition_record(definition), begun, *_of_progress(events, definition, name)]
 
 
 def _has_ended_well(final: FinalRecord, phase: Phase) -> bool:
@@ -181,26 +172,13 @@ def _definition(events: Iterable[HistoryEvent]) -> TaskDefinition | None:
     return None
 
 
-def _of_definition(definition: TaskDefinition) -> Iterator[Record]:
-    plain = unpacked(definition)
-    yield DefinitionRecord(
-        sha256=digest(plain),
-        task_id=definition.id,
-        name=definition.name,
-        version=definition.version,
-        source_path=definition.source_path,
-        definition=plain,
-    )
-
-
 def _of_progress(
     events: Sequence[HistoryEvent], definition: TaskDefinition, execution: str
 ) -> Iterator[Record]:
     names = {f"{execution}/{phase.slug}": phase for phase in definition.phases}
-    for number, (child, at) in enumerate(_children_ended(events), start=1):
+    for ended, (child, at) in enumerate(_children_ended(events), start=1):
         phase = names[child]
-        message = f"{number} of {len(names)} phases ended"
-        payload: dict[str, Any] = {"stage": phase.name, "message": message}
+        payload = phase_progress(phase, ended, len(names))
         yield EventRecord(execution_id=execution, kind="progress", phase=phase.slug, at=at, payload=payload)
 
 

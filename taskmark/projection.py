@@ -21,8 +21,10 @@ from taskmark.contracts import (
     TaskResult,
 )
 from taskmark.errors import Failure
+from taskmark.plan.phases import title
 from taskmark.records import (
     AttemptRecord,
+    DefinitionRecord,
     EventKind,
     EventRecord,
     ExecutionRecord,
@@ -32,7 +34,8 @@ from taskmark.records import (
     outcome,
 )
 from taskmark.retrieval import written_by
-from taskmark.task.model import Json
+from taskmark.task.model import Json, Phase, Step, TaskDefinition
+from taskmark.task.packing import digest, unpacked
 
 _EXECUTION: Mapping[ExecutionStatus, EventKind] = {
     ExecutionStatus.COMPLETED: "execution_completed",
@@ -79,6 +82,34 @@ def attempt_of(
         cause=call.cause,
         **fields,
     )
+
+
+def definition_record(definition: TaskDefinition) -> DefinitionRecord:
+    """Returns the record of a version of a task."""
+    plain = unpacked(definition)
+    return DefinitionRecord(
+        sha256=digest(plain),
+        task_id=definition.id,
+        name=definition.name,
+        version=definition.version,
+        source_path=definition.source_path,
+        definition=plain,
+    )
+
+
+def step_begun(step: Step) -> dict[str, Json]:
+    """Returns what the event says with which a step starts."""
+    return {"kind": step.kind, "name": title(step), **of_agent(step)}
+
+
+def of_agent(step: Step) -> dict[str, Json]:
+    """Returns what events of a step say of who does it."""
+    return {"agent": step.value} if step.kind == "agent" else {}
+
+
+def phase_progress(phase: Phase, ended: int, count: int) -> dict[str, Json]:
+    """Returns what the event says that tells how far a task is once the phase has ended."""
+    return {"stage": phase.name, "message": f"{ended} of {count} phases ended"}
 
 
 def records_of(final: FinalRecord, provenance: Provenance = "live") -> list[Record]:

@@ -12,6 +12,7 @@ from temporalio import workflow
 from taskmark.contracts import PhaseCounts, PhaseReport, PhaseStart, StepState, StepStatus, Wait, span_id
 from taskmark.errors import Failure
 from taskmark.plan.phases import SILENT, title
+from taskmark.projection import of_agent, step_begun
 from taskmark.records import EXCERPT, AttemptRecord, EventKind, outcome
 from taskmark.task.model import Json, Phase, Step
 from workflows.admission import Admission
@@ -97,7 +98,7 @@ class Board:
         """The step has started; doing it twice changes nothing."""
         if self.steps[step.id].status is StepStatus.PENDING:
             self.change(step.id, status=StepStatus.RUNNING, started_at=workflow.now())
-            self._tell("step_started", step, {"kind": step.kind, "name": title(step), "agent": _agent(step)})
+            self._tell("step_started", step, step_begun(step))
 
     def progress(self, step: str, total: int) -> None:
         """The step has so many items."""
@@ -115,7 +116,7 @@ class Board:
         self.change(step.id, status=status, finished_at=workflow.now(), **fields)
         self.finished[step.id] = self.readable[step.id] = _visible(self.steps[step.id])
         error: Failure | None = fields.get("error")
-        payload = {"agent": _agent(step), "reason": fields.get("reason")}
+        payload = {**of_agent(step), "reason": fields.get("reason")}
         payload |= outcome(status, error, fields.get("output"))
         if fields.get("fallback"):
             payload["fallback"] = True
@@ -128,7 +129,7 @@ class Board:
 
     def tell_retry(self, step: Step, failure: Failure, item: int | None, attempt: int) -> None:
         """A try has failed and another one follows."""
-        payload = {"agent": _agent(step)} | outcome(StepStatus.FAILED, failure)
+        payload = of_agent(step) | outcome(StepStatus.FAILED, failure)
         self._tell("step_failed", step, payload, attempt, item)
 
     def parents(self, step: Step) -> tuple[str, ...]:
@@ -292,10 +293,6 @@ def _pending(phase: Phase) -> dict[str, StepState]:
         step.id: StepState(id=step.id, kind=step.kind, name=title(step), critical=step.is_critical)
         for step in phase.steps
     }
-
-
-def _agent(step: Step) -> str | None:
-    return step.value if step.kind == "agent" else None
 
 
 def _visible(state: StepState) -> dict[str, Json]:

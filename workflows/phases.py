@@ -28,6 +28,7 @@ from taskmark.contracts import (
 from taskmark.errors import Failure, InvalidExpression, StepFailed
 from taskmark.plan import phases as rules
 from taskmark.plan.graph import dependents
+from taskmark.projection import phase_progress
 from taskmark.task.model import Json, Phase, TaskDefinition
 from taskmark.task.packing import pack, unpack
 from workflows import travelling
@@ -125,8 +126,7 @@ class PhaseRunner:
     def _tell_progress(self, phase: Phase) -> None:
         outcomes = self._state.outcomes.values()
         ended = sum(outcome.status.is_final for outcome in outcomes)
-        message = f"{ended} of {len(outcomes)} phases ended"
-        payload: dict[str, Json] = {"stage": phase.name, "message": message}
+        payload = phase_progress(phase, ended, len(outcomes))
         record(event(self._execution, "progress", phase=phase.slug, payload=payload))
 
     async def _run_child(self, definition: TaskDefinition, phase: Phase) -> None:

@@ -31,9 +31,9 @@ from taskmark.contracts import (
 )
 from taskmark.errors import Category, Failure
 from taskmark.plan import phases
-from taskmark.records import DefinitionRecord, ExecutionRecord, outcome
+from taskmark.projection import definition_record
+from taskmark.records import ExecutionRecord, outcome
 from taskmark.task.model import Json, TaskDefinition
-from taskmark.task.packing import digest, unpacked
 from workflows import ending, opening, updates, views
 from workflows.admission import Admission
 from workflows.attributes import publish
@@ -354,22 +354,15 @@ class TaskWorkflow:
         return result
 
     def _record_start(self, definition: TaskDefinition, inputs: dict[str, Json]) -> None:
-        request, plain = self._request, unpacked(definition)
-        sha256 = self._state.definition_sha256 = digest(plain)
+        request, told = self._request, definition_record(definition)
+        self._state.definition_sha256 = told.sha256
         record(
-            DefinitionRecord(
-                sha256=sha256,
-                task_id=definition.id,
-                name=definition.name,
-                version=definition.version,
-                source_path=definition.source_path,
-                definition=plain,
-            ),
+            told,
             ExecutionRecord(
                 execution_id=self._execution,
                 task_id=definition.id,
                 task_name=definition.name,
-                definition_sha256=sha256,
+                definition_sha256=told.sha256,
                 task_version=definition.version,
                 source_path=definition.source_path,
                 project=request.project or definition.project,

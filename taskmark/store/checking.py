@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, func, literal, not_, or_, select, union
+from sqlalchemy import Connection, Engine, func, literal, not_, or_, select, union
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from taskmark.contracts import StepStatus
@@ -198,7 +198,8 @@ def _counted(sums: dict[tuple[Any, ...], tuple[int, ...]], place: tuple[Any, ...
 def _texts(connection: Connection) -> Iterator[str]:
     texts, attempts, executions = table(Texts), table(Attempts), table(Executions)
     of_attempt = select(attempts.c.span_id).where(attempts.c.span_id == texts.c.span_id).exists()
-    of_execution = select(executions.c.execution_id).where(texts.c.span_id == _key_of(executions)).exists()
+    key = searching.key_of_execution(executions.c.execution_id)
+    of_execution = select(executions.c.execution_id).where(texts.c.span_id == key).exists()
     of_nothing = select(texts.c.span_id).where(not_(of_attempt), not_(of_execution))
     for (span,) in connection.execute(of_nothing):
         yield f"{span}: a text without an attempt"
@@ -209,15 +210,10 @@ def _texts(connection: Connection) -> Iterator[str]:
     for row in connection.execute(query):
         if searching.words(fields(attempts, row)):
             yield f"{row.execution_id}: {row.phase}/{row.step} attempt {row.attempt} cannot be searched for"
-    known = select(texts.c.span_id).where(texts.c.span_id == _key_of(executions)).exists()
+    known = select(texts.c.span_id).where(texts.c.span_id == key).exists()
     for row in connection.execute(select(executions).where(not_(known))):
         if searching.words_of_execution(fields(executions, row)):
             yield f"{row.execution_id} cannot be searched for"
-
-
-def _key_of(executions: Table) -> ColumnElement[str]:
-    """Returns what an execution's words stand under."""
-    return literal(searching.key_of_execution("")) + executions.c.execution_id
 
 
 def _artifacts(artifacts: KeptArtifacts) -> Rule:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -42,6 +42,7 @@ RARE = 5_000
 """What at most so many attempts hold is looked up; what more of them hold is met on the way."""
 
 _EXECUTION = "execution:"
+Name = TypeVar("Name", str, ColumnElement[str])
 _BETWEEN = re.compile(r"[\W_]+")
 _BETWEEN_IN_JSON = re.compile(r"(?:\\u[0-9a-f]{4}|\\.|[\W_])+")
 """Between words of JSON there are also escapes: after a new line there is no `n`."""
@@ -104,9 +105,10 @@ def verify(connection: Connection) -> None:
     connection.execute(text("INSERT INTO texts_index(texts_index, rank) VALUES ('integrity-check', 1)"))
 
 
-def key_of_execution(name: str) -> str:
-    """Returns what an execution's words stand under, where attempts have their span: no span looks so."""
-    return f"{_EXECUTION}{name}"
+def key_of_execution(name: Name) -> Name:
+    """Returns what an execution's words stand under, where attempts have their span: no span looks so. The
+    id may be a column."""
+    return _EXECUTION + name
 
 
 def words(row: Mapping[str, Any]) -> str:
@@ -152,7 +154,7 @@ def condition(connection: Connection, searched: str) -> ColumnElement[bool]:
         return own.in_(union(of_texts.where(texts.c.id.in_(few)), whole))
     held = _hits(dialect, phrases, texts.c.id).exists()
     in_attempts = of_texts.where(attempts.c.execution_id == own, held).correlate(table(Executions))
-    in_itself = select(texts.c.id).where(texts.c.span_id == _EXECUTION + own, held)
+    in_itself = select(texts.c.id).where(texts.c.span_id == key_of_execution(own), held)
     return or_(in_itself.correlate(table(Executions)).exists(), in_attempts.exists())
 
 

@@ -69,10 +69,12 @@ async def test_what_is_told_from_events_is_what_a_replay_tells(
     found = executions()
     told, problems = await records_of_all(found)
     assert not problems
-    directly = [straight.of_phase(one.events) for history in found for one in history.workflows[1:]]
+    directly = [
+        straight.of_phase(one.events, history.attempts) for history in found for one in history.workflows[1:]
+    ]
     assert len([one for one in directly if one is not None]) >= 10
     assert [name for name in found if straight.of_task(name.workflows[0].events, name.final)]
-    monkeypatch.setattr(straight, "of_phase", lambda events: None)
+    monkeypatch.setattr(straight, "of_phase", lambda events, attempts: None)
     monkeypatch.setattr(straight, "of_task", lambda events, final: None)
     replayed, problems = await records_of_all(found)
     assert not problems

@@ -13,6 +13,7 @@ from taskmark.errors import Conflict
 from taskmark.privacy.detectors import BUILT_IN
 from taskmark.privacy.recording import scrubbed
 from taskmark.privacy.scrubbing import chosen
+from taskmark.projection import definition_record
 from taskmark.records import DefinitionRecord
 from taskmark.store.versions import Versions
 from taskmark.store.writing import apply
@@ -31,21 +32,9 @@ def task(version: str = "1.0", prompt: str = "Be brief.", **fields: Any) -> Task
     )
 
 
-def told(definition: TaskDefinition) -> DefinitionRecord:
-    plain = unpacked(definition)
-    return DefinitionRecord(
-        sha256=digest(plain),
-        task_id=definition.id,
-        name=definition.name,
-        version=definition.version,
-        source_path=definition.source_path,
-        definition=plain,
-    )
-
-
 def ran(engine: Engine, definition: TaskDefinition, *seconds: float) -> str:
     """Says that a definition was run at these moments, and returns its hash."""
-    record = told(definition)
+    record = definition_record(definition)
     runs = (
         execution(f"exec-{record.sha256[:8]}-{one}", "completed", task_id="demo", started_at=at(one),
                   definition_sha256=record.sha256, as_of=at(one + 1))
@@ -101,7 +90,7 @@ def test_one_that_is_not_there_is_told_with_those_that_are(engine: Engine, wante
 
 def test_one_that_was_scrubbed_is_never_taken_for_what_ran(engine: Engine) -> None:
     scrub = partial(scrubbed, scrubber=chosen(("all",), BUILT_IN))
-    record = scrub(told(task("1.0", "Write to ann@example.com.")))
+    record = scrub(definition_record(task("1.0", "Write to ann@example.com.")))
     apply(engine, [record])
 
     assert [one.whole for one in Versions(engine).of("demo")] == [False]

@@ -114,8 +114,9 @@ class EngineWorker:
 
     @property
     def megabytes(self) -> float:
-        """Resident memory."""
-        return self._watched.memory_info().rss / 1e6
+        """Resident memory, that of processes it started with it."""
+        every = (self._watched, *self._watched.children(recursive=True))
+        return sum(one.memory_info().rss for one in every) / 1e6
 
     def requests(self) -> Counter[str]:
         """Returns the gRPC calls so far by operation, as the SDK counts them; long polls included."""
@@ -249,8 +250,10 @@ def usual(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _cpu(process: psutil.Process) -> float:
+    """Returns the seconds of a process, of those that it started, and of those of them that have ended."""
     times = process.cpu_times()
-    return times.user + times.system
+    ended = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+    return times.user + times.system + ended + sum(map(_cpu, process.children()))
 
 
 @contextmanager

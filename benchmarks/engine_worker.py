@@ -10,6 +10,7 @@ Settings come from `TASKMARK_*` variables. All have the same server, the same op
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -81,6 +82,9 @@ async def work(kind: str) -> None:
 
 async def _until_told() -> None:
     print("ready", flush=True)
+    # The SDK's core writes its warnings to standard output, which nobody reads any more: once that pipe is
+    # full, core stands still, and with it the worker.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     target = await asyncio.to_thread(sys.stdin.readline)
     if target:
         sampler = Sampler()

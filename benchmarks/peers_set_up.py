@@ -35,7 +35,7 @@ def make() -> None:
     _run(sys.executable, "-m", "venv", "--clear", str(VENV))
     _run(
         *(str(PYTHON), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"),
-        *("--require-hashes", "-r", str(REQUIREMENTS)),
+        *("--require-hashes", "--no-deps", "-r", str(REQUIREMENTS)),
     )
     _STAMP.write_text(_digest())
 

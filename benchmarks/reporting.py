@@ -9,7 +9,7 @@ import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -63,6 +63,12 @@ def table(title: str, rows: Sequence[Row]) -> None:
 def spread(found: Sequence[float]) -> dict[str, float]:
     """Returns the median of ratios, and their range."""
     return {"median": round(median(found), 2), "least": round(min(found), 2), "most": round(max(found), 2)}
+
+
+def percentiles(took: Sequence[float]) -> dict[str, float]:
+    """Returns the median and the 95th percentile of milliseconds."""
+    cuts = quantiles(took, n=20, method="inclusive")
+    return {"p50_ms": round(cuts[9], 2), "p95_ms": round(cuts[18], 2)}
 
 
 def say(message: str) -> None:

@@ -214,13 +214,13 @@ async def heartbeats(client: TaskClient, repeat: int) -> Rows:
 
 async def recovery(client: TaskClient, environment: dict[str, str], repeat: int) -> Rows:
     """From the kill -9 of a worker in the middle of a step to the step's next beginning on another."""
-    root, found = client.wiring.settings.root, []
+    notes, found = moments.Notes(client.wiring.settings.root), []
     workers = [EngineWorker("taskmark", environment) for _ in range(2)]
     try:
         for worker in workers:
             worker.wait_until_ready()
         for _ in range(repeat):
-            found.append(await _kill_one(client, workers, root))
+            found.append(await _kill_one(client, workers, notes))
             workers.append(EngineWorker("taskmark", environment))
             workers[-1].wait_until_ready()
     finally:
@@ -229,24 +229,24 @@ async def recovery(client: TaskClient, environment: dict[str, str], repeat: int)
     return iter([("recovery: worker killed, another runs", median(found), "s")])
 
 
-async def _kill_one(client: TaskClient, workers: list[EngineWorker], root: Path) -> float:
-    before = len(moments.noted(root))
-    execution = await client.start(source=moments.task(2, 0.3))
-    begun = await _noted_beyond(root, before)
+async def _kill_one(client: TaskClient, workers: list[EngineWorker], notes: moments.Notes) -> float:
+    before = len(notes.all())
+    execution = await client.start(source=moments.task([0.3] * 2))
+    begun = await _noted_beyond(notes, before)
     victim = next(worker for worker in workers if worker.process.pid == begun["pid"])
     killed = time.time()
     os.kill(victim.process.pid, signal.SIGKILL)
     workers.remove(victim)
     victim.close()
-    again = await _noted_beyond(root, before + 1)
+    again = await _noted_beyond(notes, before + 1)
     result = await client.wait(execution, timeout=PATIENCE)
     assert result.status.is_success, result.error
     return again["at"] - killed
 
 
-async def _noted_beyond(root: Path, count: int) -> dict[str, float]:
+async def _noted_beyond(notes: moments.Notes, count: int) -> dict[str, float]:
     end = time.monotonic() + PATIENCE
-    while len(found := moments.noted(root)) <= count:
+    while len(found := notes.all()) <= count:
         assert time.monotonic() < end, "no step began"
         await asyncio.sleep(0.01)
     return found[count]
@@ -261,14 +261,14 @@ def cold_starts(repeat: int) -> Rows:
 
 def _cold_start() -> tuple[float, float]:
     with place("benchmarks.moments") as (settings, environment):
-        Path(settings.root, "task.md").write_text(moments.task(1, 0.0))
+        Path(settings.root, "task.md").write_text(moments.task([0.0]))
         own = usual(os.environ) | environment
         own |= {"PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(_BYTECODE)}
         words = [sys.executable, "-m", "starter.cli.entry", "run", "task.md"]
         begun = time.time()
         subprocess.run(words, cwd=settings.root, env=own, check=True, capture_output=True)
         ended = time.time()
-        first = moments.noted(settings.root)[0]["at"]
+        first = moments.Notes(settings.root).all()[0]["at"]
         _await_end(settings)
     return first - begun, ended - begun
 

@@ -12,12 +12,11 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from statistics import quantiles
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,8 +27,10 @@ from sqlalchemy import Engine, text  # noqa: E402 - found by the path above
 from benchmarks import bringing_back, past, recording_cost, reporting  # noqa: E402 - the same
 from benchmarks.asking import QUESTIONS, Question, found_by  # noqa: E402 - the same
 from benchmarks.servers import Missing, postgresql  # noqa: E402 - the same
+from starter.wiring import Wiring  # noqa: E402 - the same
 from taskmark.contracts import StepStatus, idempotency_key  # noqa: E402 - the same
 from taskmark.records import AttemptRecord, EventRecord, Record  # noqa: E402 - the same
+from taskmark.settings import Settings  # noqa: E402 - the same
 from taskmark.store.schema import open_store  # noqa: E402 - the same
 from taskmark.store.writing import apply  # noqa: E402 - the same
 
@@ -40,6 +41,7 @@ WARM = 5
 SECONDS = 20
 """A question is asked no longer than that."""
 WRITE_TARGET_MS = 2.0
+PATIENCE = 60.0
 
 
 @contextmanager
@@ -70,7 +72,7 @@ def measure_database(kind: str, rows: int, repeats: int) -> dict[str, Any]:
             "megabytes": round(_megabytes(engine), 1),
             "questions": _all_answered(engine, count, repeats),
             "writes_empty": empty,
-            "writes": writes(engine, "after", repeats),
+            "writes": [waits(url, repeats), *writes(engine, "after", repeats)],
         }
         engine.dispose()
         return found
@@ -101,19 +103,13 @@ def _answered(engine: Engine, question: Question, count: int, repeats: int) -> d
         took.append((time.perf_counter() - begin) * 1e3)
     return {
         "question": question.name,
-        **percentiles(took[WARM:]),
+        **reporting.percentiles(took[WARM:]),
         "target_ms": question.target_ms,
         "rows": rows,
         "indexes": sorted(used),
         "indexed": not whole and bool(used & set(question.indexes)),
         "read_whole": whole,
     }
-
-
-def percentiles(took: Sequence[float]) -> dict[str, float]:
-    """Returns the median and the 95th percentile of milliseconds."""
-    cuts = quantiles(took, n=20, method="inclusive")
-    return {"p50_ms": round(cuts[9], 2), "p95_ms": round(cuts[18], 2)}
 
 
 def _version(engine: Engine) -> str:
@@ -146,8 +142,25 @@ def writes(engine: Engine, name: str, repeats: int) -> list[dict[str, Any]]:
             begin = time.perf_counter()
             apply(engine, records)
             took.append((time.perf_counter() - begin) * 1e3 / together)
-        found.append({"write": what, **percentiles(took), "target_ms": WRITE_TARGET_MS})
+        found.append({"write": what, **reporting.percentiles(took), "target_ms": WRITE_TARGET_MS})
     return found
+
+
+def waits(url: str, repeats: int) -> dict[str, Any]:
+    """Returns how long a step waits until what it records is scrubbed and kept for the writer, which writes
+    beside it."""
+    took = []
+    with tempfile.TemporaryDirectory(prefix="taskmark-bench-") as folder:
+        wiring = Wiring(Settings(state_dir=Path(folder), root=Path(folder), database_url=url))
+        for number in range(WARM + repeats):
+            records = a_step(f"waits-{number}")
+            begin = time.perf_counter()
+            wiring.recorder.record(*records[:2])
+            wiring.recorder.record(*records[2:])
+            took.append((time.perf_counter() - begin) * 1e3)
+            time.sleep(0.01)
+        assert wiring.close(PATIENCE), "the store did not take it"
+    return {"write": "what a step waits", **reporting.percentiles(took[WARM:]), "target_ms": WRITE_TARGET_MS}
 
 
 def a_step(id: str) -> list[Record]:

@@ -7,6 +7,7 @@ lost on the way is there again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -14,16 +15,23 @@ from taskmark.contracts import (
     ExecutionStatus,
     FinalRecord,
     PhaseOutcome,
+    PhaseStart,
+    Remembered,
     StepCall,
     StepDone,
     StepOutcome,
+    StepState,
     StepStatus,
     TaskResult,
 )
 from taskmark.errors import Failure
+from taskmark.inquiries import inquiry
+from taskmark.plan.fingerprints import Print
 from taskmark.plan.phases import title
 from taskmark.records import (
+    EXCERPT,
     AttemptRecord,
+    CheckpointRecord,
     DefinitionRecord,
     EventKind,
     EventRecord,
@@ -31,6 +39,7 @@ from taskmark.records import (
     PhaseRecord,
     Provenance,
     Record,
+    beginning,
     outcome,
 )
 from taskmark.retrieval import written_by
@@ -53,11 +62,27 @@ _PHASE: Mapping[StepStatus, EventKind] = {
 
 
 def attempt_of(
-    call: StepCall, status: StepStatus, *, worker: str | None, done: StepDone | None = None, **fields: Any
+    call: StepCall,
+    status: StepStatus,
+    *,
+    worker: str | None,
+    done: StepDone | None = None,
+    used: dict[str, float] | None = None,
+    **fields: Any,
 ) -> AttemptRecord:
-    """Returns the record of one attempt: what was asked of an activity, and what it returned if it did."""
+    """Returns the record of one attempt: what was asked of an activity, and what it returned if it did; else
+    what it used is `used`.
+
+    An agent that asks a person back is in the midst of its attempt; what it used by then counts.
+    """
     usage = done.usage if done else None
-    files = (done.files or written_by(call.kind, call.name, done.output)) if done else None
+    usage = call.spent.plus(usage) if call.spent else usage
+    questions = len(call.answers)
+    if done is not None and call.agent is not None and inquiry(done.output) is not None:
+        status, questions, done = StepStatus.RUNNING, questions + 1, None
+        fields.pop("finished_at", None)
+    wrote = done is not None and done.cached_from is None
+    files = (done.files or written_by(call.kind, call.name, done.output)) if done and wrote else None
     return AttemptRecord(
         execution_id=call.execution_id,
         phase=call.phase,
@@ -77,9 +102,11 @@ def attempt_of(
         tokens=usage.tokens if usage else None,
         cost=usage.cost if usage else None,
         files=files,
-        resources=done.resources if done else None,
+        questions=questions or None,
+        resources=done.resources if done else used,
         parents=call.parents or None,
         cause=call.cause,
+        reused_from=done.cached_from if done else None,
         **fields,
     )
 
@@ -102,9 +129,14 @@ def step_begun(step: Step) -> dict[str, Json]:
     return {"kind": step.kind, "name": title(step), **of_agent(step)}
 
 
+def by_agent(agent: str | None) -> dict[str, Json]:
+    """Returns what events of an execution say of who does it."""
+    return {"agent": agent} if agent else {}
+
+
 def of_agent(step: Step) -> dict[str, Json]:
     """Returns what events of a step say of who does it."""
-    return {"agent": step.value} if step.kind == "agent" else {}
+    return by_agent(step.value if step.kind == "agent" else None)
 
 
 def phase_progress(phase: Phase, ended: int, count: int) -> dict[str, Json]:
@@ -182,6 +214,7 @@ def _step(final: FinalRecord, name: str, step: StepOutcome, provenance: Provenan
         finished_at=step.finished_at,
         trace_id=final.result.trace_id,
         cause=final.cause,
+        reused_from=step.reused,
         provenance="backfilled" if step.attempts else provenance,
     )
 
@@ -214,7 +247,9 @@ def _phase_events(execution: str, slug: str, phase: PhaseOutcome) -> Iterator[Ev
 def _last_event(final: FinalRecord) -> EventRecord:
     result = final.result
     assert result.finished_at is not None
-    return ended_event(result.execution_id, result.status, result.error, result.finished_at)
+    return ended_event(
+        result.execution_id, result.status, result.error, result.finished_at, outputs=result.outputs
+    )
 
 
 def result_of(row: ExecutionRecord) -> TaskResult:
@@ -230,11 +265,103 @@ def result_of(row: ExecutionRecord) -> TaskResult:
     )
 
 
-def ended_event(execution: str, status: ExecutionStatus, error: Failure | None, at: datetime) -> EventRecord:
+def ended_event(
+    execution: str,
+    status: ExecutionStatus,
+    error: Failure | None,
+    at: datetime,
+    *,
+    outputs: Json = None,
+    agent: str | None = None,
+) -> EventRecord:
     """Returns the last event of an execution that has ended so; `status` is final."""
-    payload: dict[str, Json] = {"status": status.value, "success": status.is_success}
+    payload: dict[str, Json] = {"status": status.value, "success": status.is_success, **by_agent(agent)}
+    if outputs:
+        payload["output"] = beginning(outputs, EXCERPT)
     if error:
         payload["error"] = error.message
     if status in (ExecutionStatus.FAILED, ExecutionStatus.TIMED_OUT):
         payload["will_retry"] = False
     return EventRecord(execution_id=execution, kind=_EXECUTION[status], at=at, payload=payload)
+
+
+@dataclass
+class ItemPrints:
+    """The items of a step, as far as they completed."""
+
+    prints: list[str]
+    """Fingerprints, empty for those that did not complete."""
+    outputs: list[Json] = field(default_factory=list)
+    who: tuple[str, ...] = ()
+    """The agents, if these are the items."""
+
+
+def checkpoint_of(  # noqa: PLR0917 - what one record is made of
+    start: PhaseStart,
+    phase: Phase,
+    states: Mapping[str, StepState],
+    prints: Mapping[str, Print],
+    items: Mapping[str, ItemPrints],
+    definition: str,
+    *,
+    part: int = 0,
+    status: StepStatus,
+    outputs: dict[str, Json] | None,
+    at: datetime,
+) -> CheckpointRecord:
+    """Returns what a later execution may reuse of a phase that has ended so.
+
+    A phase whose workflow continues as new tells it in parts: each of the steps that ran then, and the last
+    one also of those that did not complete.
+    """
+    steps = {
+        name: _remembered(state, prints.get(name), items.get(name))
+        for name, state in states.items()
+        if name in prints or (status.is_final and not (part and state.status is StepStatus.COMPLETED))
+    }
+    return CheckpointRecord(
+        execution_id=start.execution_id,
+        phase=phase.slug,
+        part=part,
+        label=phase.checkpoint if status.is_final else None,
+        status=status,
+        at=at,
+        outputs=outputs,
+        definition=definition,
+        undone=(phase.rollback and status is not StepStatus.COMPLETED and status.is_final) or None,
+        steps={name: step.model_dump(mode="json", exclude_defaults=True) for name, step in steps.items()},
+    )
+
+
+def _remembered(state: StepState, made: Print | None, items: ItemPrints | None) -> Remembered:
+    output = state.output
+    if state.status is not StepStatus.COMPLETED and items is not None:
+        output = _of_items(items)
+    return Remembered(
+        status=state.status,
+        definition=made.definition if made else "",
+        reads=made.reads if made else {},
+        output=output,
+        items=tuple(items.prints) if items else (),
+        who=items.who if items else (),
+        items_total=state.items_total,
+        partly=state.status is StepStatus.COMPLETED and state.error is not None,
+        fallback=state.fallback,
+        begun=state.attempt > 0,
+        reused=state.reused,
+        finished_at=state.finished_at,
+    )
+
+
+def _of_items(items: ItemPrints) -> Json:
+    if items.who:
+        done = zip(items.who, items.outputs, items.prints, strict=True)
+        return {name: output for name, output, one in done if one}
+    return list(items.outputs) if any(items.prints) else None
+
+
+def opening_of(execution: str, inputs: dict[str, Json], trace_id: str, at: datetime) -> CheckpointRecord:
+    """Returns what a later execution needs of how one began."""
+    return CheckpointRecord(
+        execution_id=execution, status=StepStatus.RUNNING, inputs=inputs, trace_id=trace_id, at=at
+    )

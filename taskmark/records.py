@@ -135,11 +135,18 @@ class AttemptRecord(Row):
     questions: int | None = None
     """How many questions it asked people."""
     resources: dict[str, float] | None = None
-    """What the processes it ran used: `cpu_seconds`, `max_rss_bytes`; absent where nothing measured it."""
+    """What it used: `taskmark.ports.StepContext.resources`; absent where nothing measured it."""
     parents: tuple[str, ...] | None = None
     """Spans of the attempts whose outputs it read; absent where that is not known."""
     cause: str | None = None
     """What started the execution, as there."""
+    reused_from: str | None = None
+    """The earlier execution that its output comes from; nothing was called then."""
+    delivery: int = 1
+    """Which of Temporal's deliveries of the call to a worker this tells of. Like `given_up` it says how late
+    the record is, and has no column."""
+    given_up: bool = False
+    """Whether Temporal no longer waits for the worker of that delivery, whatever that one has told."""
     provenance: Provenance | Literal["elsewhere"] = "live"
     as_of: datetime | None = None
     """As in `ExecutionRecord`."""
@@ -158,13 +165,19 @@ EventKind = Literal[
     "phase_failed",
     "phase_skipped",
     "phase_cancelled",
+    "phase_rolled_back",
     "step_started",
     "step_completed",
     "step_failed",
     "step_skipped",
     "step_cancelled",
+    "step_interrupted",
+    "notified",
+    "notification_failed",
     "waiting",
     "decided",
+    "budget_warning",
+    "budget_raised",
     "progress",
     "log",
 ]
@@ -211,7 +224,70 @@ class EventRecord(Row):
     payload: dict[str, Json] = Field(default_factory=dict)
 
 
+class CheckpointRecord(Row):
+    """What a later execution may reuse of a phase, or, without a phase, how the execution began; key:
+    `execution_id`, `phase`, `part`. What runs again needs inputs and outputs to the letter: they are as they
+    were, or not there (`taskmark.privacy`)."""
+
+    type: Literal["checkpoint"] = "checkpoint"
+    execution_id: str
+    phase: str = ""
+    part: int = 0
+    """Of a phase that tells of its steps in several records, which one."""
+    label: str | None = None
+    """By which the file names it."""
+    status: StepStatus
+    at: datetime
+    """When the phase ended."""
+    inputs: dict[str, Json] | None = None
+    """Of the execution; only where it began."""
+    trace_id: str | None = None
+    outputs: dict[str, Json] | None = None
+    definition: str | None = None
+    """Hash of what the file says of the phase's outputs."""
+    withheld: int = 0
+    """How many inputs and outputs are not here, because there is something personal in them."""
+    undone: bool | None = None
+    """Whether what the phase changed was undone, so that none of its steps counts as done."""
+    steps: dict[str, Json] = Field(default_factory=dict)
+    """By id, `taskmark.contracts.Remembered` without what is as usual."""
+
+
+WHOLE = 100
+"""Percent of an execution that has completed."""
+
+
+class EstimateRecord(Row):
+    """What was expected at one point of an execution, to be compared with how it went; key:
+    `execution_id`, `percent`."""
+
+    type: Literal["estimate"] = "estimate"
+    execution_id: str
+    percent: int = Field(ge=0, le=WHOLE)
+    """Tens of percent of progress. At 100, which an execution that completes tells at its end, nothing
+    remains."""
+    at: datetime
+    worked: float
+    """Seconds that the execution had worked by then: the time without its pauses, and without that in which
+    it only waited for people. What remained is this at 100 less this here."""
+    remaining: float
+    low: float
+    high: float
+    confidence: float | None = None
+    basis: str = "declared"
+    samples: int = 0
+    stretch: float = 1.0
+    """By how much the interval was wider than the model alone would have made it
+    (`taskmark.plan.eta.stretch`)."""
+
+
 Record = Annotated[
-    DefinitionRecord | ExecutionRecord | PhaseRecord | AttemptRecord | EventRecord,
+    DefinitionRecord
+    | ExecutionRecord
+    | PhaseRecord
+    | AttemptRecord
+    | EventRecord
+    | CheckpointRecord
+    | EstimateRecord,
     Field(discriminator="type"),
 ]

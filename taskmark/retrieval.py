@@ -10,7 +10,7 @@ from taskmark.task.model import Json
 SOURCES = 20
 """So many are named; all are counted."""
 _TEXT = 300
-_WRITING = frozenset({"write-file"})
+_WRITING = frozenset({"write-file", "edit-file", "copy-file", "move-file", "delete-file"})
 
 
 def retrieval_of(kind: str | None, name: str | None, given: Json, output: Json) -> dict[str, Json] | None:
@@ -23,8 +23,17 @@ def retrieval_of(kind: str | None, name: str | None, given: Json, output: Json) 
 
 def written_by(kind: str, name: str, output: Json) -> tuple[str, ...]:
     """Returns the files that a completed attempt of a tool wrote, if its output tells."""
-    path = output.get("path") if kind == "tool" and isinstance(output, Mapping) else None
+    told = output if kind == "tool" and isinstance(output, Mapping) else {}
+    if name == "browser":
+        kept = (file for key in ("screenshots", "downloads") for file in told.get(key) or ())
+        return tuple(file for file in map(_path_of, kept) if file)
+    path = told.get("path")
     return (path,) if name in _WRITING and isinstance(path, str) else ()
+
+
+def _path_of(file: Json) -> str | None:
+    path = file.get("path") if isinstance(file, Mapping) else file
+    return path if isinstance(path, str) else None
 
 
 def _sources(sources: list[str], **more: Json) -> dict[str, Json]:
@@ -70,6 +79,17 @@ def _page(given: Mapping[str, Json], output: Json) -> dict[str, Json] | None:
     return _sources([url.partition("?")[0]], **({} if status is None else {"status": status}))
 
 
+def _asked(given: Mapping[str, Json], output: Json) -> dict[str, Json] | None:
+    """A database, and how many rows it answered with."""
+    rows = output.get("rows") if isinstance(output, Mapping) else None
+    name = given.get("database")
+    return (
+        _sources([name if isinstance(name, str) else "database"], rows=len(rows))
+        if isinstance(rows, list)
+        else None
+    )
+
+
 def _told(_given: Mapping[str, Json], output: Json) -> dict[str, Json] | None:
     """What an agent says it read: `sources` in its answer."""
     found = output.get("sources") if isinstance(output, Mapping) else None
@@ -91,8 +111,10 @@ def _place(entry: Json) -> str:
 _FOUND: Mapping[str, Callable[[Mapping[str, Json], Json], dict[str, Json] | None]] = {
     "read-file": _file,
     "read-csv": _file,
+    "json": _file,
     "search-files": _matches,
     "web-search": _matches,
     "list-files": _listed,
     "http": _page,
+    "sql": _asked,
 }

@@ -19,6 +19,8 @@ from taskmark.task.model import Json
 LARGEST = 4 * 2**20
 """Bytes of a file; a result of more is a mistake, or belongs into a file of its own beside it."""
 
+TOO_DEEP = "it is nested too deeply"
+
 Place: TypeAlias = tuple[str | int, ...]
 
 
@@ -65,7 +67,7 @@ def read_results(file: Path) -> Iterator[Past | Unread]:
         yield Unread(file, error.lineno, f"this is no JSON: {error.msg} in column {error.colno}")
         return
     except RecursionError:
-        yield Unread(file, 1, "it is nested too deeply")
+        yield Unread(file, 1, TOO_DEEP)
         return
     for place, one in _results(document):
         yield _understood(file, text, place, one, changed)
@@ -108,10 +110,12 @@ def _understood(file: Path, text: str, place: Place, document: Json, changed: da
             raise Misfit("a result is an object")
         form = own if own.is_own(document) else others
         execution, records = form.records_in(document, changed)
+        content = hash(json.dumps(document, sort_keys=True))
     except Misfit as misfit:
         return Unread(file, line_of(text, (*place, *misfit.place)), misfit.reason)
-    line = line_of(text, place) if place else 1
-    return Past(file, line, execution, tuple(records), hash(json.dumps(document, sort_keys=True)))
+    except RecursionError:
+        return Unread(file, line_of(text, place), TOO_DEEP)
+    return Past(file, line_of(text, place) if place else 1, execution, tuple(records), content)
 
 
 # --- lines ----------------------------------------------------------------------------------------

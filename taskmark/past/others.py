@@ -73,7 +73,9 @@ def records_in(document: Mapping[str, Json], changed: datetime) -> tuple[str, li
     }
     whole = _execution(told, status, {**of_all, "task_id": task, "task_name": name})
     begun = [EventRecord(execution_id=execution, kind="execution_started", at=started)] if started else []
-    end = ended_event(execution, status, whole.error, ended)
+    end = ended_event(
+        execution, status, whole.error, ended, outputs=whole.outputs, agent=whole.assigned_agent
+    )
     return execution, [whole, *_work(told, whole, of_all), *begun, end]
 
 

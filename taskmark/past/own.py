@@ -14,7 +14,7 @@ from taskmark.projection import records_of
 from taskmark.records import AttemptRecord, EventRecord, ExecutionRecord, PhaseRecord, Record
 from taskmark.task.model import Json
 
-_NAMED = re.compile(r"exec-\d+-(?P<task>.+)")
+_NAMED = re.compile(r"exec-(?:\d+|key-[0-9a-f]{16})-(?P<task>.+)")
 _UNTOLD = "task_name definition_sha256 task_version source_path project build_id inputs cause"
 _UNKNOWN = dict.fromkeys(_UNTOLD.split())
 """What a result does not tell of its execution: it must not replace what the store knows."""

@@ -141,8 +141,9 @@ class DatabaseArtifacts:
     def save(self, content: bytes) -> str:
         """Keeps the content and returns its SHA-256. Raises `Unreachable`."""
         from taskmark.store.engine import writing
+        from taskmark.store.inserting import inserting
         from taskmark.store.tables import ArtifactContents, table
-        from taskmark.store.writing import upsert
+        from taskmark.store.writing import replacing
 
         row = {
             "sha256": digest(content),
@@ -151,8 +152,10 @@ class DatabaseArtifacts:
             "kept_at": datetime.now(UTC),
         }
         with writing(self._engine) as connection:
-            # An upsert that replaces: should the stored content be damaged, it is whole again.
-            connection.execute(upsert(connection, table(ArtifactContents), ("sha256",)), row)
+            contents = table(ArtifactContents)
+            # What is there is replaced: should the stored content be damaged, it is whole again.
+            replace = replacing(contents, ("sha256",))
+            connection.execute(replace(inserting(connection.dialect.name, contents)), row)
         return str(row["sha256"])
 
     def load(self, sha256: str) -> bytes:

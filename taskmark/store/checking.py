@@ -16,6 +16,7 @@ from taskmark.contracts import StepStatus
 from taskmark.store import searching, summing
 from taskmark.store.artifacts import KeptArtifacts
 from taskmark.store.engine import reason, snapshot, writing
+from taskmark.store.inserting import as_they_are, insert_all
 from taskmark.store.keys import AT_ONCE, batches
 from taskmark.store.references import references
 from taskmark.store.refilling import refill
@@ -23,10 +24,11 @@ from taskmark.store.schema import current, head
 from taskmark.store.sqlite_file import damage, path_of
 from taskmark.store.tables import (
     Attempts,
+    Checkpoints,
     Definitions,
+    Estimates,
     Events,
     Executions,
-    Metrics,
     Phases,
     Texts,
     fields,
@@ -141,11 +143,17 @@ def _numbers(connection: Connection) -> Iterator[str]:
         yield f"{name}: {rows} events with numbers from {low} to {high}"
 
 
+_OF_EXECUTIONS = (
+    *((Phases, "phases"), (Attempts, "attempts"), (Events, "events")),
+    *((Checkpoints, "checkpoints"), (Estimates, "estimates")),
+)
+
+
 def _alone(connection: Connection) -> Iterator[str]:
     executions = table(Executions)
     names = (
         select(table(model).c.execution_id, literal(kind).label("kind")).distinct()
-        for model, kind in ((Phases, "phases"), (Attempts, "attempts"), (Events, "events"))
+        for model, kind in _OF_EXECUTIONS
     )
     told = union(*names).subquery()
     known = select(executions.c.execution_id).where(executions.c.execution_id == told.c.execution_id).exists()
@@ -181,14 +189,14 @@ _SUMMED = ("tokens_used", "cost", "questions_asked", "files_modified")
 
 
 def _metrics(connection: Connection) -> Iterator[str]:
-    key, told = 5, {}
-    for row in connection.execute(select(table(Metrics))):
-        told[tuple(row[:key])] = tuple(row[key:])
-    so = summing.expected(connection)
-    for place in sorted(told.keys() | so.keys()):
-        if told.get(place) != so.get(place):
-            where = " ".join(str(part) for part in place)
-            yield f"{where}: {_counted(told, place)} and not {_counted(so, place)}"
+    for model, so in summing.expected(connection).items():
+        target = table(model)
+        key = len(target.primary_key)
+        told = {tuple(row[:key]): tuple(row[key:]) for row in connection.execute(select(target))}
+        for place in sorted(told.keys() | so.keys()):
+            if told.get(place) != so.get(place):
+                where = " ".join(str(part) for part in place)
+                yield f"{where}: {_counted(told, place)} and not {_counted(so, place)}"
 
 
 def _counted(sums: dict[tuple[Any, ...], tuple[int, ...]], place: tuple[Any, ...]) -> str:
@@ -232,7 +240,7 @@ RULES = (
     ),
     Rule(
         "executions",
-        "every phase, attempt and event belongs to an execution",
+        "every phase, attempt, event, checkpoint and estimate belongs to an execution",
         _alone,
         f"look again in a moment, it may be on its way; then {BACKFILL}",
     ),
@@ -255,4 +263,4 @@ def _number_anew(connection: Connection) -> None:
         numbered = [
             {**fields(events, row), "item": row.item, "seq": number} for number, row in enumerate(rows, 1)
         ]
-        connection.execute(events.insert(), numbered)
+        insert_all(connection, events, numbered, as_they_are)

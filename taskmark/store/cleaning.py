@@ -24,7 +24,18 @@ from taskmark.store.engine import snapshot, writing
 from taskmark.store.keys import AT_ONCE, batches
 from taskmark.store.references import references
 from taskmark.store.searching import key_of_execution
-from taskmark.store.tables import Attempts, Definitions, Events, Executions, Phases, Texts, table
+from taskmark.store.sharing import forget_old
+from taskmark.store.tables import (
+    Attempts,
+    Checkpoints,
+    Definitions,
+    Estimates,
+    Events,
+    Executions,
+    Phases,
+    Texts,
+    table,
+)
 from taskmark.store.writing import exclude_writers_of
 
 EXECUTIONS = 20
@@ -57,7 +68,8 @@ def clean(
     now: datetime | None = None,
     stop: threading.Event | None = None,
 ) -> Cleaned:
-    """Deletes executions that ended longer ago than their status allows, then artifacts nobody needs.
+    """Deletes executions that ended longer ago than their status allows, shared values whose time is over,
+    then artifacts nobody needs.
 
     Several may do so at the same time. It ends early once `stop` is set. Raises `Unreachable`.
     """
@@ -70,6 +82,9 @@ def clean(
             doomed |= found
         else:
             done.executions[status.value] += _delete_old(engine, status, now - age, stop)
+    if not dry_run:
+        with writing(engine) as connection:
+            forget_old(connection)
     if not stop.is_set():
         _collect(engine, artifacts, doomed, now, done, dry_run=dry_run)
     return done
@@ -114,7 +129,7 @@ def _delete(connection: Connection, names: Sequence[str], still_old: Select[Any]
     names = list(connection.execute(still_old.where(of_those)).scalars())
     summing.take_out(connection, _rows(connection, executions, names), _rows(connection, attempts, names))
     _delete_texts(connection, names)
-    for model in (Events, Attempts, Phases, Executions):
+    for model in (Events, Attempts, Phases, Checkpoints, Estimates, Executions):
         target = table(model)
         connection.execute(target.delete().where(target.c.execution_id.in_(names)))
     _delete_definitions(connection, definitions)

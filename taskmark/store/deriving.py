@@ -9,6 +9,7 @@ from typing import Any
 from taskmark.contracts import span_id
 from taskmark.retrieval import retrieval_of
 from taskmark.stack_hash import stack_hash
+from taskmark.store.texts import without_nul
 from taskmark.task.slugs import slug
 
 Values = Mapping[str, Any]
@@ -67,7 +68,8 @@ def _duration(values: Values) -> int | None:
 
 
 def _error(values: Values) -> dict[str, Any]:
-    error = values.get("error") or {}
+    said = (values.get("error") or {}).items()
+    error = {name: without_nul(value) if isinstance(value, str) else value for name, value in said}
     stack = error.get("stack")
     return {
         "error_category": error.get("category"),

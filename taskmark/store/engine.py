@@ -6,15 +6,16 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from taskmark.errors import InvalidSettings, Unreachable
+from taskmark.store.dialects import insertion_of
+from taskmark.store.texts import document
 
 BUSY_SECONDS = 5.0
 """How long a connection waits for another's lock, or for an answer to its call."""
@@ -46,10 +47,13 @@ def make_engine(url: str) -> Engine:
         raise InvalidSettings("The store's URL cannot be read", hint=_HINT) from error
     backend = parsed.drivername.partition("+")[0]
     if backend == "sqlite":
-        return _sqlite(parsed)
-    if backend in ("postgresql", "postgres"):
-        return _postgresql(parsed)
-    raise InvalidSettings(f"The store cannot be kept in {backend!r}", hint=_HINT)
+        engine = _sqlite(parsed)
+    elif backend in ("postgresql", "postgres"):
+        engine = _postgresql(parsed)
+    else:
+        raise InvalidSettings(f"The store cannot be kept in {backend!r}", hint=_HINT)
+    insertion_of(engine.dialect.name)
+    return engine
 
 
 def _sqlite(url: URL) -> Engine:
@@ -60,7 +64,9 @@ def _sqlite(url: URL) -> Engine:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Unreachable(f"The store's folder {folder} cannot be made: {error.strerror}") from error
-    engine = create_engine(url.set(drivername="sqlite"), hide_parameters=True, **_pool())
+    engine = create_engine(
+        url.set(drivername="sqlite"), hide_parameters=True, json_serializer=document, **_pool()
+    )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -105,6 +111,7 @@ def _postgresql(url: URL) -> Engine:
         return create_engine(
             url.set(drivername="postgresql+psycopg", query=query),
             hide_parameters=True,
+            json_serializer=document,
             isolation_level="READ COMMITTED",
             pool_pre_ping=True,
             pool_recycle=FRESH_SECONDS,
@@ -159,14 +166,6 @@ def writing(engine: Engine) -> Iterator[Connection]:
         connection.execution_options(**{_WRITES: True})
         with connection.begin():
             yield connection
-
-
-def inserting(dialect_name: str, target: Table) -> Any:
-    """Returns an insertion into the table that may say what to do with rows that are there already.
-
-    Only the dialect that is used is imported: PostgreSQL's takes a tenth of a second.
-    """
-    return import_module(f"sqlalchemy.dialects.{dialect_name}").insert(target)
 
 
 def is_about_data(error: Exception) -> bool:

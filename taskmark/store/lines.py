@@ -21,7 +21,9 @@ from sqlalchemy import Connection, Engine, Select, Table, select
 from taskmark.errors import Conflict
 from taskmark.records import (
     AttemptRecord,
+    CheckpointRecord,
     DefinitionRecord,
+    EstimateRecord,
     EventRecord,
     ExecutionRecord,
     PhaseRecord,
@@ -51,6 +53,8 @@ _MODELS: Mapping[str, type[Row]] = {
     "execution": ExecutionRecord,
     "phase": PhaseRecord,
     "attempt": AttemptRecord,
+    "checkpoint": CheckpointRecord,
+    "estimate": EstimateRecord,
     "event": EventRecord,
 }
 Complain: TypeAlias = Callable[[int, str], None]
@@ -80,7 +84,7 @@ def exported(engine: Engine, chosen: Chosen) -> Iterator[str]:
     with snapshot(engine) as connection:
         yield from _rows(connection, "definition", _definitions(chosen))
         for some in _names(connection, chosen):
-            for kind in ("execution", "phase", "attempt", "event"):
+            for kind in ("execution", "phase", "attempt", "checkpoint", "estimate", "event"):
                 target = table(TABLES[kind])
                 query = select(target).where(target.c.execution_id.in_(some))
                 yield from _rows(connection, kind, query.order_by(*target.primary_key.columns))

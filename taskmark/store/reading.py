@@ -17,6 +17,7 @@ from taskmark.errors import UnknownExecution
 from taskmark.records import (
     AttemptRecord,
     DefinitionRecord,
+    EstimateRecord,
     EventRecord,
     ExecutionRecord,
     PhaseRecord,
@@ -27,7 +28,16 @@ from taskmark.store.cursors import Cursor
 from taskmark.store.engine import reading
 from taskmark.store.filtering import EVERY, ExecutionFilter, statements
 from taskmark.store.measuring import ALWAYS, Dimension, Measured, Window
-from taskmark.store.tables import Attempts, Definitions, Events, Executions, Phases, fields, table
+from taskmark.store.tables import (
+    Attempts,
+    Definitions,
+    Estimates,
+    Events,
+    Executions,
+    Phases,
+    fields,
+    table,
+)
 from taskmark.task.model import Json
 
 CANDIDATES = 5
@@ -177,6 +187,12 @@ class History:
         key = (attempts.c[column] for column in ("phase", "step", "item", "attempt"))
         query = query.order_by(attempts.c.started_at.nulls_last(), *key)
         return self._read(attempts, query, StoredAttempt)
+
+    def estimates(self, id: str) -> tuple[EstimateRecord, ...]:
+        """Returns what was expected to remain of an execution, by how far it was."""
+        estimates = table(Estimates)
+        query = select(estimates).where(estimates.c.execution_id == id).order_by(estimates.c.percent)
+        return self._read(estimates, query, EstimateRecord)
 
     def events(self, id: str, after: int = 0, limit: int = 1000) -> tuple[StoredEvent, ...]:
         """Returns the events of an execution whose number is above `after`, in order."""

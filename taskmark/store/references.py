@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sqlalchemy import Column, Connection, Text, cast, select
 
 from taskmark.contracts import ARTIFACT_KEY, is_artifact
-from taskmark.store.tables import Attempts, Events, Executions, Phases, table
+from taskmark.store.tables import Attempts, Checkpoints, Events, Executions, Phases, table
 from taskmark.task.model import Json
 
 _COLUMNS = (
@@ -15,6 +15,7 @@ _COLUMNS = (
     (Phases, ("outputs",)),
     (Attempts, ("input", "output")),
     (Events, ("payload",)),
+    (Checkpoints, ("inputs", "outputs", "steps")),
 )
 
 

@@ -9,7 +9,18 @@ from sqlalchemy import Connection, select
 from taskmark.store import searching, summing
 from taskmark.store.merging import KEYS
 from taskmark.store.summing import Change
-from taskmark.store.tables import Attempts, Events, Executions, Metrics, Phases, Texts, table
+from taskmark.store.tables import (
+    Attempts,
+    Checkpoints,
+    Durations,
+    Estimates,
+    Events,
+    Executions,
+    Metrics,
+    Phases,
+    Texts,
+    table,
+)
 from taskmark.store.writing import TABLES, add_use, merged_rows, write_rows
 
 _AT_ONCE = 50
@@ -18,7 +29,7 @@ _AT_ONCE = 50
 
 def refill(connection: Connection) -> None:
     """Brings every row up to date. Takes about as long as writing all of them did."""
-    for summary in (Metrics, Texts):
+    for summary in (Metrics, Durations, Texts):
         connection.execute(table(summary).delete())
     for executions in every_execution(connection):
         _rewritten(connection, "phase", executions)
@@ -33,7 +44,7 @@ def every_execution(connection: Connection) -> Iterator[list[str]]:
     last = ""
     while True:
         found: set[str] = set()
-        for model in (Executions, Phases, Attempts, Events):
+        for model in (Executions, Phases, Attempts, Checkpoints, Estimates, Events):
             name = table(model).c.execution_id
             query = select(name).distinct().where(name > last).order_by(name).limit(_AT_ONCE)
             found.update(connection.execute(query).scalars())

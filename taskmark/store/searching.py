@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from typing import Any, TypeVar
+from unicodedata import combining, normalize
 
 from sqlalchemy import (
     ColumnElement,
@@ -32,7 +32,7 @@ from sqlalchemy import table as plain_table
 from taskmark.contracts import ExecutionStatus, StepStatus
 from taskmark.errors import InvalidQuery
 from taskmark.records import beginning
-from taskmark.store.engine import inserting
+from taskmark.store.inserting import insert_all
 from taskmark.store.summing import Change
 from taskmark.store.tables import Attempts, Executions, Texts, table
 
@@ -41,11 +41,15 @@ CHARACTERS = 2_000
 RARE = 5_000
 """What at most so many attempts hold is looked up; what more of them hold is met on the way."""
 
+_FINAL = frozenset(status.value for status in StepStatus if status.is_final)
+_FINAL_OF_EXECUTIONS = frozenset(status.value for status in ExecutionStatus if status.is_final)
 _EXECUTION = "execution:"
 Name = TypeVar("Name", str, ColumnElement[str])
 _BETWEEN = re.compile(r"[\W_]+")
 _BETWEEN_IN_JSON = re.compile(r"(?:\\u[0-9a-f]{4}|\\.|[\W_])+")
 """Between words of JSON there are also escapes: after a new line there is no `n`."""
+_WORD_ALONE = re.compile("[\u2e80-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+"""Signs of Chinese and Japanese."""
 
 SQLITE = (
     "CREATE VIRTUAL TABLE texts_index USING fts5(words, content='texts', content_rowid='id')",
@@ -76,8 +80,8 @@ def add(connection: Connection, executions: Iterable[Change], attempts: Iterable
         key_of_execution(one.after["execution_id"]): _change(one, words_of_execution) for one in executions
     }
     changed = {key: now for key, (before, now) in told.items() if before != now}
-    if rows := [{"span_id": key, "words": now} for key, now in changed.items() if now]:
-        connection.execute(_adding(connection.dialect.name), rows)
+    rows = [{"span_id": key, "words": now} for key, now in changed.items() if now]
+    insert_all(connection, table(Texts), rows, _replacing)
     if gone := [key for key, now in changed.items() if not now]:
         texts = table(Texts)
         connection.execute(texts.delete().where(texts.c.span_id.in_(gone)))
@@ -88,11 +92,9 @@ def _change(change: Change, words_of: Callable[[Mapping[str, Any]], str]) -> tup
     return words_of(change.before) if change.before is not None else "", words_of(change.after)
 
 
-@cache
-def _adding(dialect_name: str) -> Any:
-    insert = inserting(dialect_name, table(Texts))
-    again = {"words": insert.excluded["words"]}
-    return insert.on_conflict_do_update(index_elements=["span_id"], set_=again)
+def _replacing(insertion: Any) -> Any:
+    again = {"words": insertion.excluded["words"]}
+    return insertion.on_conflict_do_update(index_elements=["span_id"], set_=again)
 
 
 def rebuild(connection: Connection) -> None:
@@ -113,12 +115,12 @@ def key_of_execution(name: Name) -> Name:
 
 def words(row: Mapping[str, Any]) -> str:
     """Returns the words of an attempt; empty if it has not ended, or has none."""
-    return _of_parts(row, "input", "output") if StepStatus(row["status"]).is_final else ""
+    return _of_parts(row, "input", "output") if row["status"] in _FINAL else ""
 
 
 def words_of_execution(row: Mapping[str, Any]) -> str:
     """Returns the words of an execution; empty if it has not ended, or has none."""
-    return _of_parts(row, "inputs", "outputs") if ExecutionStatus(row["status"]).is_final else ""
+    return _of_parts(row, "inputs", "outputs") if row["status"] in _FINAL_OF_EXECUTIONS else ""
 
 
 def _of_parts(row: Mapping[str, Any], given: str, came: str) -> str:
@@ -129,7 +131,16 @@ def _of_parts(row: Mapping[str, Any], given: str, came: str) -> str:
 
 def _words_of(value: Any) -> str:
     between = _BETWEEN if isinstance(value, str) else _BETWEEN_IN_JSON
-    return between.sub(" ", beginning(value, CHARACTERS)).strip()
+    return between.sub(" ", folded(beginning(value, CHARACTERS))).strip()
+
+
+def folded(text: str) -> str:
+    """Returns letters without their accents, and signs that are words alone with blanks between them: one
+    database folds accents, the other does not, and neither knows where a word of Chinese ends."""
+    if text.isascii():
+        return text
+    plain = "".join(sign for sign in normalize("NFKD", text) if not combining(sign))
+    return _WORD_ALONE.sub(r" \g<0> ", normalize("NFC", plain))
 
 
 # --- questions ------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The recorder of a worker: a bounded spool on the local disk, and one thread that writes to the store.
 
 `record` only appends to a file, so a store that is slow, locked or down delays nobody. The thread takes
-batches from the file and tries each until the store has it. A process that is killed leaves its file
+batches from the file and tries each until the store has it; while there is much to write it has a process
+that does so (`taskmark.store.scribe`). A process that is killed leaves its file
 behind, and any recorder on the same folder adopts it. Records may be written twice on the way, which
 changes nothing (`taskmark.store.merging`).
 """
@@ -11,18 +12,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter, ValidationError
-
 from taskmark.records import Record
-from taskmark.store.merging import bare
+from taskmark.store.blocks import BlockWriter
 from taskmark.store.moments import Dating
 from taskmark.store.quarantine import Bad, Quarantine
+from taskmark.store.scribe import Scribe, ScribeLost
 from taskmark.store.segment import Segment, left_behind
 
 if TYPE_CHECKING:
@@ -34,6 +33,11 @@ _ADOPTED_AT_ONCE = 16
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _CREATE_AGAIN_AFTER = 1.0
+_MUCH = 96 * 1024
+"""Bytes of a batch, and of the one before, that are worth a process: of some forty steps in a second."""
+_IDLE = 300.0
+"""Seconds without so much after which the process ends."""
+_ENGAGE_AGAIN_AFTER = 30.0
 
 _logger = logging.getLogger(__name__)
 
@@ -46,6 +50,7 @@ class SpoolRecorder:
         folder: Path,
         open_store: Callable[[], Engine],
         *,
+        scribe: Callable[[], Scribe] | None = None,
         limit: int = 64 * 2**20,
         gather: float = 1.0,
         adopt_every: float = 5.0,
@@ -53,13 +58,19 @@ class SpoolRecorder:
         """Starts the writing thread, which adopts what dead processes left in the folder.
 
         `open_store` is called in that thread, until it succeeds; the engine is the recorder's own, and
-        disposed of at its end. `limit` is in bytes that wait for the store, `gather` the seconds that
-        the first record of a batch waits for more, `adopt_every` in seconds.
+        disposed of at its end. `scribe` starts a process that writes to the same store. `limit` is in bytes
+        that wait for the store, `gather` the seconds that the first record of a batch waits for more,
+        `adopt_every` in seconds.
         """
         self.dropped = 0
         """Records that found no room in the spool or no spool; `taskmark backfill` brings them back."""
         self._folder = folder
-        self._open_store = open_store
+        self._writer = BlockWriter(open_store)
+        self._engage = scribe
+        self._scribe: Scribe | None = None
+        self._engage_after = 0.0
+        self._is_much = False
+        self._much_at = 0.0
         self._limit = limit
         self._gather = gather
         self._adopt_every = adopt_every
@@ -83,7 +94,6 @@ class SpoolRecorder:
         self._stop = threading.Event()
         self._adopted: list[Segment] = []
         self._adopt_at = 0.0
-        self._engine: Engine | None = None
         self._thread = threading.Thread(target=self._run, name="taskmark-recorder", daemon=True)
         self._thread.start()
 
@@ -153,6 +163,12 @@ class SpoolRecorder:
             self._hurry.set()
             return self._changed.wait_for(lambda: self._settled >= target, timeout)
 
+    def wait_for_room(self, timeout: float) -> bool:
+        """Waits until less than half of the room is taken, at most `timeout` seconds; returns whether it is.
+        Whoever records faster than the store writes, and can wait, drops nothing so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._recorded - self._settled < self._limit / 2, timeout)
+
     def close(self, timeout: float) -> bool:
         """Flushes, then ends the thread, together within about `timeout` seconds; returns whether all
         was written. What was not stays on the disk, for the next recorder on the folder."""
@@ -177,6 +193,7 @@ class SpoolRecorder:
     def _run_once(self) -> None:
         try:
             self._adopt()
+            self._dismiss_if_idle()
             if not (self._write_some() and self._has_backlog()):
                 self._await_records()
         except Exception:  # a fault of ours must not end the recording of a worker that lives for weeks
@@ -224,7 +241,7 @@ class SpoolRecorder:
         except OSError as error:
             self._abandon(segment, error)
             return False
-        if not block or not self._deliver(self._parsed(block)):
+        if not block or not self._deliver(block):
             return False
         self._settle(segment, len(block))
         return True
@@ -237,23 +254,12 @@ class SpoolRecorder:
                 self._told_of_drops = self._told_of_drops and self._settled < self._recorded
                 self._changed.notify_all()
 
-    def _parsed(self, block: bytes) -> list[Record]:
-        records, bad = [], []
-        for line in block.splitlines():
-            try:
-                records.append(_reader().validate_json(line))
-            except ValidationError as error:
-                reasons = "; ".join(problem["msg"] for problem in error.errors(include_input=False))
-                bad.append(Bad(line.decode(errors="replace"), reasons))
-        self._quarantine.set_aside(bad)
-        return records
-
-    def _deliver(self, records: Sequence[Record]) -> bool:
+    def _deliver(self, block: bytes) -> bool:
         """Tries until the store has the records; returns False if the recorder ends before."""
         pause = _FIRST_PAUSE
         while not self._stop.is_set():
             try:
-                self._apply(records)
+                self._quarantine.set_aside(self._write(block))
             except Exception as error:  # whatever it is, the thread must live and the records stay
                 if pause == _FIRST_PAUSE:
                     _logger.warning("The history store will be tried again until it answers: %s", error)
@@ -265,13 +271,37 @@ class SpoolRecorder:
                 return True
         return False
 
-    def _apply(self, records: Sequence[Record]) -> None:
-        from taskmark.store.writing import apply_each
+    def _write(self, block: bytes) -> list[Bad]:
+        is_much, self._is_much = self._is_much, len(block) >= _MUCH
+        scribe = self._engaged() if is_much and self._is_much else self._scribe
+        if scribe is not None:
+            try:
+                return scribe.write(block)
+            except ScribeLost as error:
+                self._dismiss()
+                self._engage_after = time.monotonic() + _ENGAGE_AGAIN_AFTER
+                _logger.warning("The process that writes to the history store is lost: %s", error)
+        return self._writer.write(block)
 
-        if self._engine is None:
-            self._engine = self._open_store()
-        rejected = apply_each(self._engine, records)
-        self._quarantine.set_aside([Bad(bare(one.record).model_dump_json(), one.reason) for one in rejected])
+    def _engaged(self) -> Scribe | None:
+        """Returns the process, which is started if there is none; None if there can be none for now."""
+        self._much_at = time.monotonic()
+        if self._scribe is None and self._engage is not None and self._much_at >= self._engage_after:
+            try:
+                self._scribe = self._engage()
+            except ScribeLost as error:
+                self._engage_after = self._much_at + _ENGAGE_AGAIN_AFTER
+                _logger.warning("No process can write to the history store beside this one: %s", error)
+        return self._scribe
+
+    def _dismiss_if_idle(self) -> None:
+        if self._scribe is not None and time.monotonic() - self._much_at > _IDLE:
+            self._dismiss()
+
+    def _dismiss(self) -> None:
+        if self._scribe is not None:
+            self._scribe.close()
+        self._scribe = None
 
     def _drop_finished(self) -> None:
         with self._changed:
@@ -301,10 +331,5 @@ class SpoolRecorder:
             segments, self._own = self._own + self._adopted, []
         for segment in segments:
             segment.release()
-        if self._engine is not None:
-            self._engine.dispose()
-
-
-@cache
-def _reader() -> TypeAdapter[Record]:
-    return TypeAdapter(Record)
+        self._dismiss()
+        self._writer.close()

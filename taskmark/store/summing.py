@@ -1,38 +1,46 @@
 """Sums over rows, kept up to date as these change: what an execution used, and the table of metrics.
 
 An execution's own sums are always those of the attempts in the store, counted again when they change.
-The table of metrics holds, for each value of each dimension, how many rows there are of a status, a day (of
-the start, in UTC) and a duration, with their sums: a changed row is taken out where it was and put in where
-it is now. So both say the same, whatever the order in which rows came.
+The table of metrics holds, for each value of each dimension, how many rows there are of a status and a day
+(of the start, in UTC), with their sums; that of durations how many took about so long, for each day, month
+and year, so that a long time is read in few rows. A changed row is taken out where it was and put in where it
+is now. So all say the same, whatever the order in which rows came.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Table, bindparam, select
 
-from taskmark.store.engine import inserting
+from taskmark.store.inserting import Conflict, insert_all
 from taskmark.store.keys import AT_ONCE, batches
-from taskmark.store.tables import Attempts, Executions, Metrics, table
+from taskmark.store.tables import Attempts, Durations, Executions, Metrics, Stored, table
 
 GROWTH = 1.05
 """Each bucket's durations are at most so many times the bucket's before: a quantile is right to 2.5 %."""
-NO_BUCKET = -1
-"""Of rows without a duration."""
-
 _BILLION = 10**9
 Row: TypeAlias = Mapping[str, Any]
 """A row of executions or attempts, by the names of its fields."""
 
-_Key: TypeAlias = tuple[str, str, str, str, int]
-_KEY = ("dimension", "name", "day", "status", "bucket")
-_SUMS = ("count", "retries", "duration_ms", "tokens_used", "cost_billionths", "questions_asked")
+_Key: TypeAlias = tuple[str, str, str, str | int]
+_Sums: TypeAlias = dict[_Key, list[int]]
+_KEYS: Mapping[type[Stored], tuple[str, ...]] = {
+    Metrics: ("dimension", "name", "day", "status"),
+    Durations: ("dimension", "period", "name", "bucket"),
+}
+_SUMS: Mapping[type[Stored], tuple[str, ...]] = {
+    Metrics: (
+        *("count", "ended", "retries", "duration_ms", "tokens_used", "cost_billionths", "questions_asked"),
+    ),
+    Durations: ("count",),
+}
 _EXECUTIONS = {
     "execution": None,
     "build": "build_id",
@@ -113,13 +121,13 @@ def take_out(connection: Connection, executions: Iterable[Row], attempts: Iterab
     _write(connection, sums)
 
 
-def expected(connection: Connection) -> dict[tuple[Any, ...], tuple[int, ...]]:
-    """Returns what the metrics should say, by their keys, counted anew over all rows."""
+def expected(connection: Connection) -> dict[type[Stored], dict[tuple[Any, ...], tuple[int, ...]]]:
+    """Returns what the tables of sums should say, by their keys, counted anew over all rows."""
     sums = _nothing()
     for dimensions, model in ((_EXECUTIONS, Executions), (_ATTEMPTS, Attempts)):
         for row in connection.execute(select(*counted(table(model)))):
             _count(sums, dimensions, row._asdict(), 1)
-    return {key: tuple(values) for key, values in sums.items()}
+    return {model: {key: tuple(values) for key, values in found.items()} for model, found in sums.items()}
 
 
 def counted(target: Table) -> list[Any]:
@@ -134,35 +142,54 @@ _COUNTED = (
 )
 
 
-def _nothing() -> dict[_Key, list[int]]:
-    return defaultdict(lambda: [0] * len(_SUMS))
+def _nothing() -> dict[type[Stored], _Sums]:
+    return {model: defaultdict(partial(_zeros, len(names))) for model, names in _SUMS.items()}
 
 
-def _write(connection: Connection, sums: Mapping[_Key, list[int]]) -> None:
-    # in one order everywhere: writers that wait for each other's rows would wait for ever
-    rows = [(key, sums[key]) for key in sorted(sums) if any(sums[key])]
-    if rows:
-        named = [dict(zip((*_KEY, *_SUMS), (*key, *values), strict=True)) for key, values in rows]
-        connection.execute(_adding(connection.dialect.name), named)
-        _drop_empty(connection, [key for key, values in rows if values[0] < 0])
+def _zeros(count: int) -> list[int]:
+    return [0] * count
+
+
+def _write(connection: Connection, sums: Mapping[type[Stored], _Sums]) -> None:
+    for model, found in sums.items():
+        # in one order everywhere: writers that wait for each other's rows would wait for ever
+        rows = [(key, found[key]) for key in sorted(found) if any(found[key])]
+        if rows:
+            names = (*_KEYS[model], *_SUMS[model])
+            named = [dict(zip(names, (*key, *values), strict=True)) for key, values in rows]
+            insert_all(connection, table(model), named, _adding(model))
+            _drop_empty(connection, model, [key for key, values in rows if values[0] < 0])
 
 
 def _count(
-    sums: dict[_Key, list[int]], dimensions: Mapping[str, str | None], row: Mapping[str, Any], sign: int
+    sums: Mapping[type[Stored], _Sums],
+    dimensions: Mapping[str, str | None],
+    row: Mapping[str, Any],
+    sign: int,
 ) -> None:
     started, duration = row.get("started_at"), row.get("duration_ms")
-    day = f"{started:%Y-%m-%d}" if started else ""
-    values = list(_values(row))
+    day = started.date().isoformat() if started else ""
+    values = [sign * value for value in _values(row)]
+    within, about = ((), 0) if duration is None else (periods(day), bucket(duration))
     for dimension, field in dimensions.items():
         name = "" if field is None else row.get(field)
-        if name is not None:
-            total = sums[dimension, str(name), day, str(row["status"]), bucket(duration)]
-            total[:] = [old + sign * value for old, value in zip(total, values, strict=True)]
+        if name is None:
+            continue
+        total = sums[Metrics][dimension, str(name), day, str(row["status"])]
+        total[:] = map(operator.add, total, values)
+        for period in within:
+            sums[Durations][dimension, period, str(name), about][0] += sign
+
+
+def periods(day: str) -> tuple[str, ...]:
+    """Returns the day, its month and its year, by which durations are counted; none without a start."""
+    return (day, day[:7], day[:4]) if day else ()
 
 
 def _values(row: Mapping[str, Any]) -> Iterator[int]:
     whole = "attempts" in row  # an execution
     yield 1
+    yield int(row.get("duration_ms") is not None)
     yield row["attempts"] - 1 if whole else int(row["attempt"] > 1)
     yield row.get("duration_ms") or 0
     yield row.get("tokens_used" if whole else "tokens") or 0
@@ -170,10 +197,8 @@ def _values(row: Mapping[str, Any]) -> Iterator[int]:
     yield row.get("questions_asked" if whole else "questions") or 0
 
 
-def bucket(duration_ms: int | None) -> int:
+def bucket(duration_ms: int) -> int:
     """Returns the number of the bucket for a duration: 0 up to a millisecond, then each `GROWTH` wider."""
-    if duration_ms is None:
-        return NO_BUCKET
     return math.ceil(math.log(max(duration_ms, 1)) / math.log(GROWTH))
 
 
@@ -183,21 +208,23 @@ def duration_in(bucket: int) -> float:
 
 
 @cache
-def _adding(dialect_name: str) -> Any:
-    metrics = table(Metrics)
-    insert = inserting(dialect_name, metrics)
-    sums = {name: metrics.c[name] + insert.excluded[name] for name in _SUMS}
-    return insert.on_conflict_do_update(index_elements=list(_KEY), set_=sums)
+def _adding(model: type[Stored]) -> Conflict:
+    def conflict(insertion: Any) -> Any:
+        target = table(model)
+        sums = {name: target.c[name] + insertion.excluded[name] for name in _SUMS[model]}
+        return insertion.on_conflict_do_update(index_elements=list(_KEYS[model]), set_=sums)
+
+    return conflict
 
 
-def _drop_empty(connection: Connection, keys: Sequence[_Key]) -> None:
-    named = [{f"wanted_{name}": part for name, part in zip(_KEY, key, strict=True)} for key in keys]
-    if named:
-        connection.execute(_dropping(), named)
+def _drop_empty(connection: Connection, model: type[Stored], keys: Sequence[_Key]) -> None:
+    names = [f"wanted_{name}" for name in _KEYS[model]]
+    if keys:
+        connection.execute(_dropping(model), [dict(zip(names, key, strict=True)) for key in keys])
 
 
 @cache
-def _dropping() -> Any:
-    metrics = table(Metrics)
-    same = (metrics.c[name] == bindparam(f"wanted_{name}") for name in _KEY)
-    return metrics.delete().where(*same, metrics.c["count"] == 0)
+def _dropping(model: type[Stored]) -> Any:
+    target = table(model)
+    same = (target.c[name] == bindparam(f"wanted_{name}") for name in _KEYS[model])
+    return target.delete().where(*same, target.c["count"] == 0)

@@ -263,6 +263,45 @@ class Attempts(Merged, table=True):
     error_message: str | None = Field(default=None, sa_type=Text)
     stack: str | None = Field(default=None, sa_type=Text)
     stack_hash: str | None = Field(default=None, sa_type=Text)
+    reused_from: str | None = Field(default=None, sa_type=Text)
+
+
+class Checkpoints(Merged, table=True):
+    """What a later execution may reuse of a phase; with an empty phase, how the execution began."""
+
+    __tablename__ = "checkpoints"
+
+    execution_id: str = Field(primary_key=True, sa_type=BYTEWISE)
+    phase: str = Field(primary_key=True, sa_type=BYTEWISE)
+    part: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    label: str | None = Field(default=None, sa_type=Text)
+    status: str = Field(sa_type=Text)
+    at: datetime = Field(sa_type=UtcDateTime)
+    inputs: Json = Field(default=None, sa_type=DOCUMENT, nullable=True)
+    trace_id: str | None = Field(default=None, sa_type=Text)
+    outputs: Json = Field(default=None, sa_type=DOCUMENT, nullable=True, sa_column_kwargs=column("output"))
+    definition: str | None = Field(default=None, sa_type=Text)
+    withheld: int
+    steps: Json = Field(default_factory=dict, sa_type=DOCUMENT, nullable=False)
+    undone: bool | None = Field(default=None)
+
+
+class Estimates(Merged, table=True):
+    """What was expected to remain at tens of percent of executions; at 100 what they had worked in all."""
+
+    __tablename__ = "estimates"
+
+    execution_id: str = Field(primary_key=True, sa_type=BYTEWISE)
+    percent: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    at: datetime = Field(sa_type=UtcDateTime)
+    worked: float = Field(sa_type=Double)
+    remaining: float = Field(sa_type=Double)
+    low: float = Field(sa_type=Double)
+    high: float = Field(sa_type=Double)
+    confidence: float | None = Field(default=None, sa_type=Double)
+    basis: str = Field(sa_type=Text)
+    samples: int
+    stretch: float = Field(default=1.0, sa_type=Double, sa_column_kwargs={"server_default": "1"})
 
 
 class Events(Stored, table=True):
@@ -299,13 +338,28 @@ class Metrics(Stored, table=True):
     name: str = Field(primary_key=True, sa_type=BYTEWISE)
     day: str = Field(primary_key=True, sa_type=BYTEWISE)
     status: str = Field(primary_key=True, sa_type=BYTEWISE)
-    bucket: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     count: int = Field(sa_type=BigInteger)
+    ended: int = Field(sa_type=BigInteger)
+    """How many of them have a duration."""
     retries: int = Field(sa_type=BigInteger)
     duration_ms: int = Field(sa_type=BigInteger)
     tokens_used: int = Field(sa_type=BigInteger)
     cost_billionths: int = Field(sa_type=BigInteger)
     questions_asked: int = Field(sa_type=BigInteger)
+
+
+class Durations(Stored, table=True):
+    """How many rows of one value of one dimension, of one day, month or year, took about so long."""
+
+    __tablename__ = "durations"
+    __table_args__: ClassVar[Any] = {"sqlite_with_rowid": False}
+
+    dimension: str = Field(primary_key=True, sa_type=BYTEWISE)
+    period: str = Field(primary_key=True, sa_type=BYTEWISE)
+    """`2026-01-31`, `2026-01` or `2026`."""
+    name: str = Field(primary_key=True, sa_type=BYTEWISE)
+    bucket: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    count: int = Field(sa_type=BigInteger)
 
 
 class Texts(Stored, table=True):
@@ -329,6 +383,17 @@ class ArtifactContents(Stored, table=True):
     size: int = Field(sa_type=BigInteger)
     content: bytes = Field(sa_type=LargeBinary)
     kept_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class SharedValues(Stored, table=True):
+    """What workers share beyond one call (`taskmark.shared`), until its time is over."""
+
+    __tablename__ = "shared_values"
+
+    kind: str = Field(primary_key=True, sa_type=BYTEWISE)
+    key: str = Field(primary_key=True, sa_type=BYTEWISE)
+    value: Json = Field(sa_type=DOCUMENT, nullable=False)
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
 def fields(target: Table, row: Sequence[Any]) -> dict[str, Any]:

@@ -11,11 +11,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypedDict, Unpack
 
-from taskmark.contracts import ADAPTER_LIMIT, LONG, SHORT, ExecutionStatus, StepStatus, idempotency_key
+from taskmark.contracts import (
+    ADAPTER_LIMIT,
+    LONG,
+    MOST_COST,
+    MOST_TOKENS,
+    SHORT,
+    ExecutionStatus,
+    StepStatus,
+    idempotency_key,
+)
 from taskmark.errors import Failure, InvalidInputs
 from taskmark.failures import failure_from, sendable
 from taskmark.own_ids import check_own_id
-from taskmark.projection import ended_event
+from taskmark.projection import by_agent, ended_event
 from taskmark.records import AttemptRecord, EventRecord, ExecutionRecord, Record
 from taskmark.task.model import Json
 from taskmark.task.slugs import is_agent_id, slug
@@ -26,8 +35,7 @@ NO_PHASE = ""
 """Such an execution has no phases; the step of its attempts is the task."""
 
 _TRACE = re.compile(r"[0-9a-f]{32}")
-_MOST = {"tokens": 2**63 - 1, "questions": 2**31 - 1, "cost": 1e15}
-"""What the store's columns, and sums of billionths, can hold."""
+_MOST = {"tokens": MOST_TOKENS, "questions": 10**6, "cost": MOST_COST}
 
 
 class Use(TypedDict, total=False):
@@ -207,7 +215,7 @@ def begun(row: ExecutionRecord, key: str | None, worker: str, at: datetime) -> I
         provenance=ELSEWHERE,
         as_of=at,
     )
-    payload = {"task": row.task_name or step, "cause": row.cause}
+    payload = {"task": row.task_name or step, "cause": row.cause, **by_agent(row.assigned_agent)}
     yield _event(row, "execution_started", at, payload)
 
 
@@ -230,7 +238,9 @@ def ended(row: ExecutionRecord, end: End, at: datetime) -> tuple[ExecutionRecord
         finished_at=at,
         **end.used,
     )
-    event = ended_event(row.execution_id, end.status, end.error, at)
+    event = ended_event(
+        row.execution_id, end.status, end.error, at, outputs=end.outputs, agent=row.assigned_agent
+    )
     again = {"will_retry": True} if end.goes_on else {}
     told_event = {"attempt": row.attempts, "payload": {**event.payload, **again}}
     return whole, attempt, event.model_copy(update=told_event)

@@ -70,9 +70,9 @@ class Completions:
     ) -> StoredExecution:
         """Returns the execution once it has ended, at once if it has already.
 
-        While the store does not answer it goes on waiting. Raises `TimeoutError` after `timeout` seconds,
-        and `UnknownExecution` if nobody has told of the execution, unless that is `expected`: then it also
-        waits for that.
+        While the store does not answer it goes on waiting. Raises `TimeoutError` after `timeout` seconds if
+        it has not ended even then, however few they are, and `UnknownExecution` if nobody has told of the
+        execution, unless that is `expected`: then it also waits for that.
         """
         if not _can_be_kept(id):
             raise unknown_execution(id)
@@ -81,6 +81,10 @@ class Completions:
         try:
             async with asyncio.timeout(timeout):
                 return await answer
+        except TimeoutError:
+            if self._answers and (over := await asyncio.to_thread(self._over, id)):
+                return over
+            raise
         finally:
             self._remove(id, answer)
             del answer  # an error in it would lead back to this frame, and both stay in memory
@@ -169,6 +173,13 @@ class Completions:
                 await self._news.wait()
         except TimeoutError:
             return
+
+    def _over(self, id: str) -> StoredExecution | None:
+        """Returns an execution that has ended. Raises `TimeoutError` if the store does not answer now."""
+        try:
+            return next(iter(self._ended([id])), None)
+        except Unreachable as error:
+            raise TimeoutError from error
 
     def _ended(self, names: list[str]) -> list[StoredExecution]:
         executions = table(Executions)

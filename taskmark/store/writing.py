@@ -8,39 +8,51 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine, Row, Table, func, select, text
 
-from taskmark.records import EventRecord
 from taskmark.store import searching, summing
 from taskmark.store.deriving import derived
-from taskmark.store.engine import inserting, is_about_data, reason, writing
+from taskmark.store.engine import is_about_data, reason, writing
+from taskmark.store.inserting import Conflict, as_they_are, insert_all
 from taskmark.store.keys import AT_ONCE, batches, rows_with
 from taskmark.store.merging import (
     KEYS,
+    Columns,
     MergedRow,
-    RowRecord,
-    Stamped,
     Told,
-    bare,
-    columns_of,
-    key_of,
+    in_columns,
     merge,
     pack_stamps,
     unpack_stamps,
 )
 from taskmark.store.summing import Change
-from taskmark.store.tables import Attempts, Definitions, Events, Executions, Phases, Stored, fields, table
+from taskmark.store.tables import (
+    Attempts,
+    Checkpoints,
+    Definitions,
+    Estimates,
+    Events,
+    Executions,
+    Phases,
+    Stored,
+    fields,
+    table,
+)
 
 TABLES: Mapping[str, type[Stored]] = {
     "definition": Definitions,
     "execution": Executions,
     "phase": Phases,
     "attempt": Attempts,
+    "checkpoint": Checkpoints,
+    "estimate": Estimates,
     "event": Events,
 }
 """The table of each type of record."""
+
+One = TypeVar("One", bound=Told | Columns)
 
 _LOCKS = 64
 """Locks that writers on PostgreSQL share among all executions."""
@@ -50,14 +62,14 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Rejected:
+class Rejected(Generic[One]):
     """A record that can't be written, and why."""
 
-    record: Told
+    record: One
     reason: str
 
 
-def apply(engine: Engine, records: Sequence[Told]) -> None:
+def apply(engine: Engine, records: Sequence[Told | Columns]) -> None:
     """Writes the records in one transaction: all of them or none.
 
     The order does not matter, and records written before change nothing. Raises `Unreachable` if the
@@ -69,21 +81,17 @@ def apply(engine: Engine, records: Sequence[Told]) -> None:
             write(connection, records)
 
 
-def write(connection: Connection, records: Sequence[Told]) -> None:
+def write(connection: Connection, records: Sequence[Told | Columns]) -> None:
     """Writes the records as `apply` does, within a transaction that is open already."""
-    rows: dict[str, list[RowRecord | Stamped]] = {}
-    events: list[EventRecord] = []
-    for record in records:
-        if isinstance(record, EventRecord):
-            events.append(record)
-        else:
-            rows.setdefault(bare(record).type, []).append(record)
-    exclude_writers_of(connection, {str(key_of(record)[0]) for record in records})
-    _merge_all(connection, rows)
-    _add_events(connection, events)
+    told: dict[str, list[Columns]] = {kind: [] for kind in TABLES}
+    for one in map(in_columns, records):
+        told[one.type].append(one)
+    exclude_writers_of(connection, {str(one.key[0]) for some in told.values() for one in some})
+    _merge_all(connection, told)
+    _add_events(connection, told["event"])
 
 
-def apply_each(engine: Engine, records: Sequence[Told]) -> list[Rejected]:
+def apply_each(engine: Engine, records: Sequence[One]) -> list[Rejected[One]]:
     """Writes the records, in one transaction if it can be; returns those that can't be written.
 
     Halves are tried apart until what is wrong is alone, so one bad record holds up no other. Raises
@@ -120,38 +128,36 @@ def _lock(connection: Connection, locks: Iterable[int], lock_class: int) -> None
     that no two writers wait for each other."""
     if connection.dialect.name != "postgresql":
         return
-    take = text("SELECT pg_advisory_xact_lock(:lock_class, :lock)")
-    for lock in sorted(locks):
-        connection.execute(take, {"lock_class": lock_class, "lock": lock})
+    take = text("SELECT pg_advisory_xact_lock(:lock_class, lock) FROM unnest(CAST(:locks AS int[])) AS lock")
+    connection.execute(take, {"lock_class": lock_class, "locks": sorted(locks)})
 
 
 def _lock_of(name: str) -> int:
     return hashlib.sha256(name.encode()).digest()[0] % _LOCKS
 
 
-def _merge_all(connection: Connection, told: Mapping[str, Sequence[RowRecord | Stamped]]) -> None:
+def _merge_all(connection: Connection, told: Mapping[str, Sequence[Columns]]) -> None:
     """Merges rows, and keeps in line what sums them up: executions last, with what their attempts used."""
-    for kind in ("definition", "phase"):
-        _merge_rows(connection, kind, told.get(kind, ()))
-    attempts = _merge_rows(connection, "attempt", told.get("attempt", ()))
+    for kind in ("definition", "phase", "checkpoint", "estimate"):
+        _merge_rows(connection, kind, told[kind])
+    attempts = _merge_rows(connection, "attempt", told["attempt"])
     using = {change.after["execution_id"] for change in attempts if summing.changes_use(change)}
-    executions = _merge_rows(connection, "execution", told.get("execution", ()), using)
+    executions = _merge_rows(connection, "execution", told["execution"], using)
     searching.add(connection, executions, attempts)
     summing.add(connection, executions, attempts)
 
 
 def _merge_rows(
-    connection: Connection, kind: str, records: Sequence[RowRecord | Stamped], using: Collection[str] = ()
+    connection: Connection, kind: str, told: Sequence[Columns], using: Collection[str] = ()
 ) -> list[Change]:
     """Merges records into their rows and returns what changed; `using` are executions whose attempts used
     something, which nobody may have told of."""
     target = table(TABLES[kind])
-    told = [(key_of(record), record) for record in records]
-    keys = {key for key, _ in told} | {(execution,) for execution in using}
+    keys = {one.key for one in told} | {(execution,) for execution in using}
     stored = merged_rows(target, KEYS[kind], rows_with(connection, target, KEYS[kind], keys))
     rows = dict(stored)
-    for key, record in told:
-        rows[key] = merge(rows.get(key), record)
+    for one in told:
+        rows[one.key] = merge(rows.get(one.key), one)
     if kind == "execution":
         summed = [str(key[0]) for key in rows if key not in stored or key[0] in using]
         add_use(connection, rows, summed)
@@ -181,8 +187,7 @@ def write_rows(
         {**absent, **row.values, **derived(kind, row.values), "stamps": pack_stamps(row.stamps)}
         for row in rows.values()
     ]
-    if values:
-        connection.execute(upsert(connection, target, KEYS[kind]), values)
+    insert_all(connection, target, values, replacing(target, KEYS[kind]))
     befores = (stored[key].values if key in stored else None for key in rows)
     return [Change(before, after) for before, after in zip(befores, values, strict=True)]
 
@@ -199,32 +204,30 @@ def merged_rows(
     return found
 
 
-def upsert(connection: Connection, target: Table, key: Sequence[str]) -> Any:
-    """Returns the statement that adds rows, or replaces those with the same key, on either database."""
-    return _upsert(connection.dialect.name, target, tuple(key))
-
-
 @cache
-def _upsert(dialect_name: str, target: Table, key: tuple[str, ...]) -> Any:
-    insert = inserting(dialect_name, target)
-    others = {field: insert.excluded[field] for field in target.columns.keys() if field not in key}  # noqa: SIM118 - a collection of columns iterates over these, not their names
-    return insert.on_conflict_do_update(index_elements=list(key), set_=others)
+def replacing(target: Table, key: tuple[str, ...]) -> Conflict:
+    """Returns what replaces rows with the same key."""
+
+    def conflict(insertion: Any) -> Any:
+        others = {field: insertion.excluded[field] for field in target.columns.keys() if field not in key}  # noqa: SIM118 - a collection of columns iterates over these, not their names
+        return insertion.on_conflict_do_update(index_elements=list(key), set_=others)
+
+    return conflict
 
 
-def _add_events(connection: Connection, events: Sequence[EventRecord]) -> None:
+def _add_events(connection: Connection, events: Sequence[Columns]) -> None:
     """Adds those that are new, numbered in the order in which each execution told them."""
     target = table(Events)
     key = KEYS["event"]
-    told = {key_of(event): event for event in reversed(events)}
+    told = {event.key: event.values for event in reversed(events)}
     known = {tuple(row) for row in rows_with(connection, target, key, told, whole=False)}
-    new = [event for event in dict.fromkeys(map(key_of, events)) if event not in known]
+    new = [event for event in dict.fromkeys(event.key for event in events) if event not in known]
     last = _last_numbers(connection, target, dict.fromkeys(str(name[0]) for name in new))
     rows = []
     for name in new:
         last[name[0]] += 1
-        rows.append({"item": None, **columns_of(told[name]), "seq": last[name[0]]})
-    if rows:
-        connection.execute(target.insert(), rows)
+        rows.append({"item": None, **told[name], "seq": last[name[0]]})
+    insert_all(connection, target, rows, as_they_are)
 
 
 def _last_numbers(connection: Connection, target: Table, executions: Iterable[str]) -> Counter[Any]:

@@ -13,6 +13,7 @@ from taskmark.errors import Category, Failure
 from taskmark.records import (
     AttemptRecord,
     DefinitionRecord,
+    EstimateRecord,
     EventRecord,
     ExecutionRecord,
     PhaseRecord,
@@ -44,6 +45,11 @@ def attempt(step: str = "count", status: str = "running", **fields: Any) -> Atte
 
 def event(kind: str = "log", id: str = "exec-1-demo", **fields: Any) -> EventRecord:
     return EventRecord.model_validate({"execution_id": id, "kind": kind, "at": START, **fields})
+
+
+def estimate(percent: int = 10, id: str = "exec-1-demo", **fields: Any) -> EstimateRecord:
+    told = {"at": at(percent), "worked": float(percent), "remaining": 90.0, "low": 60.0, "high": 120.0}
+    return EstimateRecord.model_validate({"execution_id": id, "percent": percent, **told, **fields})
 
 
 def failure(message: str = "it broke") -> Failure:
@@ -81,6 +87,7 @@ EVERY_KIND: tuple[Record, ...] = (
     event("execution_started"),
     event("step_started", phase="measure", step="count", attempt=1, payload={"worker": "w"}),
     event("step_started", phase="measure", step="count", item=3, attempt=1),
+    estimate(basis="steps", confidence=0.8, samples=7),
     event("execution_completed", at=at(4)),
     execution(status="completed", outputs={"lines": 1}, finished_at=at(4), as_of=at(4)),
 )
@@ -190,4 +197,20 @@ def _events(draw: st.DrawFn) -> EventRecord:
     )
 
 
-any_record: st.SearchStrategy[Record] = st.one_of(_executions, _phases, _attempts, _definitions, _events())
+_estimates = st.builds(
+    EstimateRecord,
+    execution_id=_ids,
+    percent=st.sampled_from([0, 100]),
+    at=st.integers(0, 1).map(at),
+    worked=st.sampled_from([0.0, 1.5]),
+    remaining=st.sampled_from([0.0, 0.1]),
+    low=st.just(0.0),
+    high=st.sampled_from([1.0, 1e9]),
+    confidence=st.none() | st.just(0.8),
+    basis=st.sampled_from(["declared", "steps"]),
+    samples=st.integers(0, 1),
+)
+
+any_record: st.SearchStrategy[Record] = st.one_of(
+    _executions, _phases, _attempts, _definitions, _estimates, _events()
+)

@@ -12,8 +12,9 @@ from sqlalchemy import Engine
 from store_records import at, attempt, clear, execution
 
 from taskmark.records import Record
-from taskmark.store.measuring import Dimension, Window
+from taskmark.store.measuring import ALWAYS, Dimension, Window
 from taskmark.store.reading import History
+from taskmark.store.summing import periods
 from taskmark.store.writing import apply
 
 DAY = date(2026, 1, 2)
@@ -144,3 +145,20 @@ def test_quantiles_are_right_to_their_error(engine: Engine, history: History, du
         exact = ordered[-(-part * len(ordered) // 100) - 1]
         assert told == pytest.approx(exact, rel=0.026)
     assert found.average_ms == pytest.approx(sum(durations) / len(durations))
+
+
+@given(first=st.dates(date(2019, 1, 1), date(2027, 1, 1)), length=st.integers(0, 1500))
+def test_a_window_is_read_by_years_months_and_days_that_have_each_of_its_days_once(
+    first: date, length: int
+) -> None:
+    days = [(first + timedelta(days=number)).isoformat() for number in range(length)]
+    window = Window(since=first, until=first + timedelta(days=length))
+    covered = window.covered(days)
+    for day in days:
+        assert len(set(periods(day)) & set(covered)) == 1, day
+    assert len(covered) <= 11 * 2 + 30 * 2 + 5
+
+
+def test_without_bounds_whole_years_are_read() -> None:
+    assert ALWAYS.covered(["2025-03-04", "2026-02-01"]) == ["2025", "2026"]
+    assert ALWAYS.covered([]) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, inspect, text
-from store_records import at, clear, execution, rows
+from store_records import at, clear, estimate, execution, rows
 from test_store_schema import described
 
 from taskmark.contracts import span_id
@@ -73,6 +73,7 @@ def test_what_an_old_store_knew_is_all_there(migrated: Engine) -> None:
     assert [one.seq for one in history.events(ID)] == [1, 2, 3, 4]
     assert [one.outputs for one in history.phases(ID)] == [{"lines": 1}]
     assert len(history.attempts(ID)) == 7
+    assert history.estimates(ID) == ()
 
 
 def test_what_follows_from_old_rows_is_filled_in(migrated: Engine) -> None:
@@ -95,6 +96,12 @@ def test_what_follows_from_old_rows_is_filled_in(migrated: Engine) -> None:
 def test_a_final_status_of_an_old_store_stays(migrated: Engine) -> None:
     apply(migrated, [execution(ID, status="running", as_of=at(99))])
     assert History(migrated).execution(ID).status == "completed"
+
+
+def test_what_is_expected_from_now_on_is_kept_in_an_old_store(migrated: Engine) -> None:
+    told = estimate(id=ID, basis="steps", confidence=0.8)
+    apply(migrated, [told])
+    assert History(migrated).estimates(ID) == (told,)
 
 
 def test_metrics_and_words_are_those_of_the_same_rows_written_today(migrated: Engine) -> None:

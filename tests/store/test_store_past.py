@@ -16,6 +16,7 @@ from taskmark.past.files import Unread
 from taskmark.past.importing import take
 from taskmark.records import Record
 from taskmark.store.filtering import ExecutionFilter
+from taskmark.store.merging import Columns
 from taskmark.store.reading import History
 from taskmark.store.writing import Rejected, apply, apply_each
 
@@ -85,7 +86,7 @@ def test_what_was_interrupted_goes_on(
     monkeypatch.setattr(importing, "AT_ONCE", 4)
     left = iter([True, True, False])
 
-    def write(records: Sequence[Record]) -> list[Rejected]:
+    def write(records: Sequence[Columns | Record]) -> list[Rejected[Columns | Record]]:
         if not next(left, True):
             apply(engine, records[:1])  # Ctrl-C in the middle of it: a transaction is undone, none is not
             raise KeyboardInterrupt

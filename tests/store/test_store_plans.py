@@ -15,11 +15,23 @@ from store_records import START, at
 from taskmark.contracts import span_id
 from taskmark.store import searching
 from taskmark.store.engine import writing
+from taskmark.store.experience import experience
 from taskmark.store.filtering import ExecutionFilter
 from taskmark.store.measuring import Dimension, Window
 from taskmark.store.reading import History
 from taskmark.store.schema import open_store
-from taskmark.store.tables import Attempts, Events, Executions, Metrics, Phases, Stored, Texts, table
+from taskmark.store.tables import (
+    Attempts,
+    Durations,
+    Estimates,
+    Events,
+    Executions,
+    Metrics,
+    Phases,
+    Stored,
+    Texts,
+    table,
+)
 
 EXECUTIONS = 6_000
 STATUSES = ("failed", "running", *["pending"] * 5, *["completed"] * 43)
@@ -53,7 +65,9 @@ def _fill(connection: Connection) -> None:
     add(Attempts, _attempt, 2 * EXECUTIONS)
     add(Texts, lambda number: {"span_id": _attempt(number)["span_id"], "words": _words(number)})
     add(Events, _event, 2 * EXECUTIONS)
+    add(Estimates, _estimate)
     add(Metrics, _metric)
+    add(Durations, _duration)
 
 
 def _execution(number: int) -> dict[str, Any]:
@@ -83,6 +97,7 @@ def _attempt(number: int) -> dict[str, Any]:
     place = _place(number // 2)
     step = f"step-{number % 2}"
     own = {"span_id": span_id(place["execution_id"], "measure", step), "started_at": at(number)}
+    own |= {"tool": f"tool-{number % 73}", "agent": f"agent-{number % 79}"}
     return {**place, "step": step, "item": None, "attempt": 1, "status": "completed", "stamps": [], **own}
 
 
@@ -101,12 +116,25 @@ def _event(number: int) -> dict[str, Any]:
     }
 
 
+def _estimate(number: int) -> dict[str, Any]:
+    own = {"percent": 100, "at": START, "basis": "steps", "samples": 1, "stamps": []}
+    numbers = dict.fromkeys(("worked", "remaining", "low", "high"), 1.0)
+    return {"execution_id": f"exec-{number:06d}", **own, **numbers}
+
+
 def _metric(number: int) -> dict[str, Any]:
     day = START.date() + timedelta(days=number // 60)
     sums = ("count", "retries", "duration_ms", "tokens_used", "cost_billionths", "questions_asked")
     dimension = ("task", "tool", *["execution"] * 18)[number % 20]
     key = {"dimension": dimension, "name": f"n{number % 60}", "day": day.isoformat()}
-    return {**key, "status": "completed", "bucket": number, **dict.fromkeys(sums, 1)}
+    return {**key, "status": f"s{number}", "ended": 1, **dict.fromkeys(sums, 1)}
+
+
+def _duration(number: int) -> dict[str, Any]:
+    day = START.date() + timedelta(days=number // 60)
+    dimension = ("task", "tool", *["execution"] * 18)[number % 20]
+    key = {"dimension": dimension, "period": day.isoformat(), "name": f"n{number % 60}"}
+    return {**key, "bucket": number, "count": 1}
 
 
 # --- plans ----------------------------------------------------------------------------------------
@@ -199,6 +227,19 @@ def test_one_execution_and_what_belongs_to_it_are_found_by_their_keys(large: Eng
         assert not reads_everything(plan), plan
 
 
+def test_the_past_is_read_by_the_indexes_of_tasks_tools_and_agents(large: Engine) -> None:
+    with planned(large) as plans:
+        found = experience(large, "task-5", [("tool", "tool-5"), ("agent", "agent-5")])
+    assert found.executions == 20
+    assert len(found.others["tool", "tool-5"].took) == 0
+    assert found.others["agent", "agent-5"].asked > 100
+    assert "ix_executions_task_id_started_at_execution_id" in plans[0]
+    assert "ix_attempts_agent_started_at" in plans[-2]
+    assert "ix_attempts_tool_started_at" in plans[-1]
+    for plan in plans:
+        assert not reads_everything(plan.replace("SCAN anon_1", "")), plan  # the latest of the task
+
+
 @pytest.mark.parametrize("rare", [searching.RARE, 0])
 def test_words_are_looked_up_in_their_index(
     large: Engine, rare: int, monkeypatch: pytest.MonkeyPatch
@@ -222,5 +263,5 @@ def test_metrics_are_read_by_the_key_of_their_sums(large: Engine, by: Dimension)
         [one] = History(large).metrics(by, days, whole[0].name)
     assert one == whole[0]
     for plan in plans:
-        assert "pk_metrics" in plan or "metrics USING PRIMARY KEY" in plan, plan
+        assert re.search("pk_(metrics|durations)|(metrics|durations) USING PRIMARY KEY", plan), plan
         assert not reads_everything(plan), plan

@@ -168,6 +168,19 @@ def test_words_are_found_where_a_line_begins(history: History) -> None:
     assert ids(history, search="ntimeout") == []
 
 
+def test_accents_do_not_matter_and_signs_of_chinese_are_words(engine: Engine, history: History) -> None:
+    said = {"e1": "un café à Zürich", "e2": "東京タワーの写真", "e3": "cafe\u0301 dehors", "e4": "한국어"}
+    ended = {"status": "completed", "finished_at": at(9)}
+    apply(
+        engine, [execution(n, started_at=at(i), outputs={"x": said[n]}, **ended) for i, n in enumerate(said)]
+    )
+    assert ids(history, search="cafe") == ids(history, search="CAFÉ") == ["e3", "e1"]
+    assert ids(history, search="zurich") == ids(history, search="Zu\u0308rich") == ["e1"]
+    assert ids(history, search="東京") == ids(history, search="タワー") == ["e2"]
+    assert ids(history, search="京東") == []
+    assert ids(history, search="한국어") == ["e4"]
+
+
 @pytest.mark.usefixtures("told")
 def test_words_that_stand_together_are_found_together(history: History) -> None:
     assert ids(history, search="report.md") == ["e1"]

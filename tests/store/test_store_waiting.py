@@ -87,6 +87,14 @@ async def test_after_its_timeout_nobody_waits_and_the_execution_is_as_it_was(eng
     assert completions.waiters == 0
 
 
+@pytest.mark.semantics("W7")
+@pytest.mark.parametrize("timeout", [0, 0.000001, -1])
+async def test_what_is_over_is_told_however_short_the_timeout(engine: Engine, timeout: float) -> None:
+    """Whoever only asks whether it is over gives no time at all."""
+    tell(engine, "over", status="completed", finished_at=at(1))
+    assert (await Completions(engine).wait("over", timeout=timeout)).status == "completed"
+
+
 @pytest.mark.semantics("W8")
 async def test_a_thousand_who_wait_cost_one_statement_per_look(engine: Engine) -> None:
     names = [f"exec-{number}" for number in range(1_000)]

@@ -7,21 +7,22 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import permutations
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text
 from sqlalchemy import event as sqlalchemy_event
 from store_records import EVERY_KIND, any_record, at, attempt, clear, event, execution, failure, phase, rows
 
-from taskmark.errors import Unreachable
+from taskmark.errors import Category, Failure, Unreachable
 from taskmark.records import Record
 from taskmark.store.keys import rows_by_keys
 from taskmark.store.merging import KEYS
 from taskmark.store.reading import History
 from taskmark.store.schema import open_store
-from taskmark.store.tables import table
+from taskmark.store.tables import Attempts, table
 from taskmark.store.writing import TABLES, apply, apply_each
 
 
@@ -144,6 +145,59 @@ def test_what_comes_after_the_end_fills_in_what_is_missing(engine: Engine, histo
     assert (found.outputs, found.provenance) == ({"a": 1}, "live")
 
 
+def _in_any_order(engine: Engine, told: list[Record]) -> list[Any]:
+    """Returns what the one attempt is, per order in which it was told of."""
+    found = []
+    for order in permutations(told):
+        clear(engine)
+        apply(engine, order)
+        found += History(engine).attempts("exec-1-demo")
+    return found
+
+
+def test_of_a_call_that_was_delivered_again_the_last_delivery_counts(
+    engine: Engine, history: History
+) -> None:
+    """A worker that is killed after its call ended, and before Temporal heard of it, has told an end that
+    Temporal never had."""
+    killed = attempt(status="completed", output="first", finished_at=at(1), worker="killed", tokens=7)
+    after = attempt(
+        status="failed", error=failure(), finished_at=at(5), worker="after", delivery=2, started_at=at(4)
+    )
+    read_again = after.model_copy(update={"provenance": "backfilled", "finished_at": at(5.1)})
+    for found in _in_any_order(engine, [killed, after, read_again]):
+        assert (found.status, found.output, found.error) == ("failed", None, failure())
+        assert (found.worker, found.started_at, found.finished_at) == ("after", at(4), at(5))
+        assert found.tokens is None
+
+
+def test_a_delivery_that_has_not_ended_yet_leaves_the_end_of_the_one_before(engine: Engine) -> None:
+    told = [attempt(status="completed", output=1, finished_at=at(1)), attempt(started_at=at(3), delivery=2)]
+    for found in _in_any_order(engine, told):
+        assert (found.status, found.output) == ("completed", 1)
+
+
+def test_what_temporal_gave_up_waiting_for_failed_whatever_its_worker_had_told(engine: Engine) -> None:
+    told = [
+        attempt(status="completed", output=1, finished_at=at(1), delivery=3),
+        attempt(status="running", started_at=at(0), delivery=3),
+        attempt(status="failed", error=failure("lost"), finished_at=at(9), delivery=3, given_up=True),
+    ]
+    for found in _in_any_order(engine, told):
+        assert (found.status, found.output, found.error) == ("failed", None, failure("lost"))
+        assert found.started_at == at(0)
+
+
+def test_what_was_stored_before_deliveries_were_told_keeps_its_details(engine: Engine) -> None:
+    """All first deliveries are equal: what a worker told stays, and what is read again fills in."""
+    told = [
+        attempt(status="failed", error=failure("with its stack"), finished_at=at(1)),
+        attempt(status="failed", error=failure(), finished_at=at(1.1), provenance="backfilled", cause="user"),
+    ]
+    for found in _in_any_order(engine, told):
+        assert (found.error, found.cause) == (failure("with its stack"), "user")
+
+
 def test_states_that_alternate_are_ordered_by_their_moments(engine: Engine, history: History) -> None:
     told = [
         execution(status="running", as_of=at(1)),
@@ -204,6 +258,14 @@ def test_text_with_nul_is_kept_without_it(engine: Engine, history: History) -> N
     [found] = history.attempts("exec-1-demo")
     assert (found.description, found.output) == ("a\ufffdb", {"raw": "a\x00b"})
     assert [one.step for one in history.events("exec-1-demo")] == ["a\ufffdb"]
+
+
+def test_an_error_with_nul_characters_is_kept_on_both_databases(engine: Engine) -> None:
+    error = Failure(type="broken\x00", message="a\x00b", category=Category.LOGIC, stack="x\x00y")
+    apply(engine, [attempt(status="failed", error=error)])
+    with engine.connect() as connection:
+        row = connection.execute(select(table(Attempts))).one()
+    assert (row.error_type, row.error_message, row.stack) == ("broken\ufffd", "a\ufffdb", "x\ufffdy")
 
 
 def test_writers_of_one_execution_at_the_same_time_leave_no_gap(

@@ -1,53 +1,25 @@
-"""Keys and tokens: by the form that their issuers gave them, and by the names that stand before them."""
+"""Keys and tokens: by the form that their issuers gave them, and by the names that stand with them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
+from taskmark.privacy import issued
 from taskmark.privacy.detecting import Span
 
-# --- what issuers give ----------------------------------------------------------------------------
-
-_ISSUED: Final[tuple[tuple[str, str], ...]] = (
-    # What is in every one of them, and their form.
-    ("AKIA", r"\bAKIA[0-9A-Z]{16}\b"),  # AWS
-    ("ASIA", r"\bASIA[0-9A-Z]{16}\b"),
-    ("gh", r"(?<![A-Za-z0-9])gh[pousr]_[A-Za-z0-9]{30,255}"),
-    ("github_pat_", r"github_pat_\w{22,255}"),
-    ("gl", r"\bgl(?:pat|dt|rt|ptt|ft|soat|agent|oas|cbt|imt|ffct)-[\w.-]{20,300}"),
-    ("xox", r"\bxox[abceoprsd](?:\.xox[a-z])?-[\w-]{10,300}"),
-    ("xapp-", r"\bxapp-\d-[\w-]{10,300}"),
-    ("hooks.slack.com/", r"hooks\.slack\.com/(?:services|workflows)/[\w/+-]{20,200}"),
-    ("k_live_", r"(?<![A-Za-z0-9])[sprw]k_live_[A-Za-z0-9]{10,255}"),  # Stripe
-    ("k_test_", r"(?<![A-Za-z0-9])[sprw]k_test_[A-Za-z0-9]{10,255}"),
-    ("whsec_", r"whsec_[A-Za-z0-9+/=]{20,255}"),
-    ("AIza", r"(?<![A-Za-z0-9])AIza[\w-]{35}"),  # Google
-    ("ya29.", r"\bya29\.[\w-]{20,500}"),
-    ("GOCSPX-", r"GOCSPX-[\w-]{20,60}"),
-    ("sk-", r"(?<![\w-])sk-(?=[\w-]{0,300}\d)[\w-]{20,300}"),  # OpenAI, Anthropic
-    ("hf_", r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{30,60}"),
-    ("npm_", r"(?<![A-Za-z0-9])npm_[A-Za-z0-9]{36}"),
-    ("pypi-", r"pypi-AgE[\w-]{30,500}"),
-    ("_v1_", r"do[opr]_v1_[0-9a-f]{64}"),  # DigitalOcean
-    ("SG.", r"\bSG\.[\w-]{16,32}\.[\w-]{32,64}"),  # SendGrid
-    ("shp", r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}"),  # Shopify
-    (":AA", r"\b\d{8,10}:AA[\w-]{33}"),  # Telegram
-    ("key-", r"\bkey-[0-9a-f]{32}\b"),  # Mailgun
-    ("SK", r"\bSK[0-9a-f]{32}\b"),  # Twilio
-    ("eyJ", r"(?<![\w.-])eyJ[\w-]{8,4000}\.[\w-]{2,16000}(?:\.[\w-]{0,4000}){0,3}"),  # JSON Web Token
-    ("hv", r"\bhv[sb]\.[\w-]{20,300}"),  # Vault
-    ("glc_", r"\bglc_[A-Za-z0-9+/=]{32,400}"),  # Grafana
-    ("AGE-SECRET-KEY-1", r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
+_USERINFO: Final = re.compile(
+    r"://[^\s/:@?#\"']{0,256}+:(?!\d{1,5}[/?#])"
+    r"(?P<value>[^\s@\"']{1,512}+(?:@[^\s@\"']{0,256}+){0,8}?)@(?![^\s/@?#\"']{0,256}+@)"
 )
-_PATTERNS: Final = tuple((mark, re.compile(pattern)) for mark, pattern in _ISSUED)
-_RUN: Final = re.compile(r"[A-Za-z0-9_.+=:/-]{16,}")
-"""Everything in the list is part of such a run."""
-
-_KEY_BLOCK: Final = re.compile(r"-----BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----")
-_KEY_END: Final = re.compile(r"-----END (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----")
-_USERINFO: Final = re.compile(r"://[^\s/:@?#\"']{0,256}:(?P<value>[^\s/@\"']{1,512})@")
+_MAILED: Final = re.compile(r"://[^\s/:@?#\"']{1,256}+@[^\s/:@?#\"']{1,256}+:(?P<value>[^\s/@\"']{1,512}+)@")
+"""Passwords in URLs may hold what elsewhere ends a host's name; a port before a path is none.
+The user may be an e-mail address."""
+_WEB: Final = re.compile(r"(?:https?|wss?|ssh|git|s?ftps?)\Z", re.IGNORECASE)
+_FURTHER: Final = re.compile(r"@(?:[^\s\"'?:]|:(?!//)){0,512}(?=@)")
+"""What belongs to the password, too, where paths have no `@`: in the URLs of databases and queues."""
 _SIGNED: Final = re.compile(
     r"[?&](?:sig|signature|X-Amz-Signature|X-Goog-Signature|code|key)=(?P<value>[\w%.~+/=-]{16,2000})"
 )
@@ -57,17 +29,37 @@ _SIGNED: Final = re.compile(
 
 _STRONG: Final = (
     r"password|passwort|passwd|passphrase|passcode|pwd|contraseña|senha|mot[_ ]de[_ ]passe|пароль|密码|密碼|"
+    r"(?:admin|app|auth|basic|db|docker|ftp|git|http|imap|key|ldap|login|mail|mongo|mq|my|mysql|pg|postgres|"
+    r"proxy|redis|registry|root|smtp|ssh|store|sudo|svc|user|vpn|wifi)[_-]?(?:pass|pw)|"
     r"api[_ -]?key|"
     r"(?:secret|access|private|signing|encryption|account|shared|auth|master)[_ -]?(?:access[_-]?)?key|"
-    r"client[_ -]?secret|(?:auth|access|refresh|id|session|bearer|api|security|deploy)[_ -]?token|"
-    r"session[_-]?(?:id|key)|credentials?"
+    r"client[_ -]?secret|(?:auth|access|refresh|(?<![a-z])id|session|bearer|api|security|deploy)[_ -]?token|"
+    r"session[_-]?key"
 )
-_WEAK: Final = r"secret|token|signature|otp|pin|cvv|cvc|webhook"
+_WEAK: Final = r"secret|token|signature|otp|pin|cvv|cvc|webhook|session[_-]?id"
 """Words that are also used of harmless things; what follows must look like a secret."""
-_NAME: Final = re.compile(rf"(?:{_STRONG}|(?<![a-z])(?P<weak>{_WEAK}))\Z")
+_HOLDER: Final = r"credentials?"
+"""Of a whole text that stands under it, or in quotes, this is as telling as `password`."""
+_SHORT: Final = r"pass|pw"
+"""More often than for passwords these stand for what passed."""
+_NAME: Final = re.compile(
+    rf"(?:(?P<strong>{_STRONG})|(?P<holder>{_HOLDER})|(?<![a-z])(?:(?P<weak>{_WEAK})|(?P<short>{_SHORT})))\Z"
+)
+_ENDINGS_TEXT: Final = """
+    password passwort passwd passphrase passcode pwd contraseña senha motdepasse пароль 密码 密碼 pass pw
+    apikey secretkey accesskey privatekey signingkey encryptionkey accountkey sharedkey authkey masterkey
+    sessionkey sessionid token secret credential credentials signature otp pin cvv cvc webhook
+"""
+_ENDINGS: Final = tuple(_ENDINGS_TEXT.split())
+"""How all these names end without what joins their words: most others are told by that, and quickly."""
+_ENVIRONMENT: Final = re.compile(r"[A-Z0-9]_(?:PASS|PW)\Z")
+_ALONE: Final = re.compile(r"(?<![_-])(?:pass|pw)\Z")
+_LONGEST_NAME: Final = 64
+_PREFIX: Final = 24
 _ENDS: Final = (
-    ("pass", "(?:word|wort|wd|phrase|code|e)"),
+    ("pass", "(?:word|wort|wd|phrase|code|e)?"),
     ("pwd", ""),
+    ("pw", ""),
     ("key", ""),
     ("token", ""),
     ("secret", ""),
@@ -88,6 +80,22 @@ _ENDS: Final = (
 _SIGN: Final = r"(?:\\?[\"'`]\]\s{0,2}=(?!=)|(?:\\?[\"'`])?\s{0,2}(?::=|=>|=(?!=)|:(?!:)|：))\s{0,2}"
 _SIGNS: Final = re.compile(r"[=:：]")
 _ASSIGNED: Final = tuple((word, re.compile(f"(?P<name>{word}{end}){_SIGN}")) for word, end in _ENDS)
+_INSIDE: Final = re.compile(r"\{\s{0,20}\\?[\"']?(?:value|secret|plaintext|raw)\\?[\"']?\s{0,2}[:=]\s{0,2}")
+_VALUE: Final = re.compile(r"value\\?[\"']?\s{0,2}[:=]\s{0,2}")
+_BESIDE: Final = re.compile(
+    r"(?<![A-Za-z])(?:name|key|field|variable|header)\\?[\"']?\s{0,2}[:=]\s{0,2}\\?[\"']?"
+    r"(?P<name>[\w.-]{1,64})\\?[\"']?\s{0,2}[,;]?\s{0,20}\\?[\"']?\Z",
+    re.IGNORECASE,
+)
+"""An object can tell its value's name beside it: `{"name": "password", "value": "…"}`."""
+_BACK: Final = 128
+_ELEMENT: Final = re.compile(r"<(?P<name>[\w:.-]{1,64})>(?P<value>[^<>\n]{1,4096})</")
+_CURL: Final = re.compile(
+    r"(?<!\S)(?:-u|--user|--proxy-user)[ =]?(?P<quote>[\"'])?[^\s:\"']{1,256}:"
+    r"(?P<value>(?(quote)[^\"'\n]|[^\s\"']){1,512})"
+)
+_FAR: Final = 300
+"""So long may a command be before the option with the password."""
 _FLAG: Final = re.compile(r"--(?:password|passwd|token|api-key|secret|access-token|auth-token)[ =]")
 _HEADERS: Final = (
     ("bearer", re.compile(r"bearer\s{1,3}[\"']?(?P<value>[\w.~+/-]{8,4000}=*)")),
@@ -100,7 +108,12 @@ _HEADERS: Final = (
     ),
     ("cookie", re.compile(r"cookie\\?[\"']?\s{0,2}[:=]\s{0,2}(?P<value>[^\r\n\"'\\]{6,4000})")),
 )
-_NAMED_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
+_NAMED_HEADERS: Final = {
+    "authorization": "strong",
+    "proxy-authorization": "strong",
+    "cookie": "cookie",
+    "set-cookie": "cookie",
+}
 _NUMERIC: Final = re.compile(r"(?:password|passwd|passcode|pwd|pin|cvv|cvc|otp)\Z")
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -118,101 +131,182 @@ _ORDINARY_TEXT: Final = """
     field for has hidden if in incorrect input int integer invalid is it login masked match may mismatch
     missing must my needed new nil no none not null number object of ok omitted on only optional or
     password please redacted refused required reset secret set should str string text that the this to
-    token too true undefined unknown unset use used valid value was when which will with wrong you your
+    token too true undefined unknown unset use used valid value was when which will with wrong yes you your
 """
 _ORDINARY: Final = frozenset(_ORDINARY_TEXT.split())
 _WORDS: Final = re.compile(r"[A-Za-z]+(?:[ _.-][A-Za-z]+)*\Z")
+_COUNT: Final = re.compile(r"[\d.,:/% -]+(?:[A-Za-z]{1,3})?\Z")
+_MIXED: Final = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[^\s/]{5,}\Z")
+_LONGEST_LOOSE: Final = 64
+_CLAUSE_END: Final = re.compile(r"[ \t]*(?:\Z|[\r\n,;.!)}\]\"'])")
+_PORTS: Final = frozenset({"3000", "5000", "5432", "8000", "8080", "8081", "8443", "9090"})
+"""More often than codes these are ports."""
 
 
 def find(text: str) -> Iterator[Span]:
-    """Yields secrets, without the names before them."""
-    for run in _RUN.finditer(text):
-        yield from _issued(text, run)
-    if "-----BEGIN" in text:
-        yield from _key_blocks(text)
-    for pattern in (_USERINFO, _SIGNED):
-        yield from _values(text, pattern.finditer(text))
+    """Yields secrets, without the names with them."""
+    yield from issued.find(text)
+    if "://" in text and "@" in text:
+        yield from _passwords(text)
+        yield from _values(text, _MAILED.finditer(text))
+    if "?" in text or "&" in text:
+        yield from _values(text, _SIGNED.finditer(text))
     yield from _written(text, _lower(text))
+    if "</" in text:
+        yield from (m.span("value") for m in _ELEMENT.finditer(text) if is_named(m["name"], m["value"]))
 
 
 def is_named(key: str, value: Any) -> bool:
     """Whether what stands under a name such as `api_key` is one."""
-    lower = _CAMEL.sub("_", key[-64:]).lower()
+    level = _level(key[-_LONGEST_NAME:])
+    if level is None:
+        return False
     if isinstance(value, int):
-        return _NUMERIC.search(lower) is not None
+        is_port = level == "weak" and str(value) in _PORTS
+        return not is_port and _NUMERIC.search(key.lower()) is not None
+    return _is_secret(value, "strong" if level == "holder" else level)
+
+
+@lru_cache(maxsize=10_000)
+def _level(name: str) -> str | None:
+    """Returns how much a name tells of its value: the group of `_NAME`, or what else `_is_secret` knows."""
+    lower = _CAMEL.sub("_", name).lower()
     if lower in _NAMED_HEADERS:
-        return _is_secret(value)
-    name = _NAME.search(lower)
-    return name is not None and _is_secret(value, weak=name["weak"] is not None)
+        return _NAMED_HEADERS[lower]
+    found = _named(lower, 0, len(lower))
+    return found.lastgroup if found else None
 
 
-def _issued(text: str, run: re.Match[str]) -> Iterator[Span]:
-    found = run[0]
-    for mark, pattern in _PATTERNS:
-        if mark in found:
-            yield from (match.span() for match in pattern.finditer(text, *run.span()))
+def _named(lower: str, start: int, end: int) -> re.Match[str] | None:
+    """Returns the name that ends there, if it is one for a secret."""
+    words = lower[start:end].replace("_", "").replace("-", "").replace(" ", "")
+    return _NAME.search(lower, start, end) if words.endswith(_ENDINGS) else None
 
 
-def _key_blocks(text: str) -> Iterator[Span]:
-    """Yields private keys; one whose end was cut off goes on to the end of the text."""
-    position = 0
-    while begin := _KEY_BLOCK.search(text, position):
-        end = _KEY_END.search(text, begin.end())
-        position = end.end() if end else len(text)
-        yield begin.start(), position
+def _passwords(text: str) -> Iterator[Span]:
+    """Yields those in URLs."""
+    for match in _USERINFO.finditer(text):
+        start, end = match.span("value")
+        if not _WEB.search(text, max(0, match.start() - 8), match.start()):
+            further = _FURTHER.match(text, end)
+            end = further.end() if further else end
+        if _is_secret(text[start:end]):
+            yield start, end
 
 
 def _written(text: str, lower: str) -> Iterator[Span]:
     """Yields what stands after a name for it."""
     for word, pattern in _HEADERS:
         if word in lower:
-            yield from _values(text, pattern.finditer(lower))
-    for word, pattern in _ASSIGNED if _SIGNS.search(text) else ():
-        if word in lower:
-            yield from _after_names(text, lower, pattern)
+            yield from _values(text, pattern.finditer(lower), _NAMED_HEADERS.get(word, "strong"))
+    if _SIGNS.search(text):
+        for word, pattern in _ASSIGNED:
+            if word in lower:
+                yield from _after_names(text, lower, pattern)
+        if "value" in lower:
+            yield from _beside_names(text, lower)
     if "--" in lower:
         for match in _FLAG.finditer(lower):
-            yield from _assigned(text, match.end(), weak=False)
+            yield from _assigned(text, match.end(), "strong")
+    if "curl" in lower:
+        yield from _values(
+            text, (m for m in _CURL.finditer(text) if "curl" in lower[max(0, m.start() - _FAR) : m.start()])
+        )
 
 
 def _after_names(text: str, lower: str, pattern: re.Pattern[str]) -> Iterator[Span]:
     reached = 0
     for match in pattern.finditer(lower):
-        name = _NAME.search(lower, max(0, match.start() - 24), match.end("name"))
-        if name and match.start() >= reached:
-            for span in _assigned(text, match.end(), weak=name["weak"] is not None):
+        name = _named(lower, max(0, match.start() - _PREFIX), match.end("name"))
+        if name and name.lastgroup and match.start() >= reached:
+            inside = _INSIDE.match(lower, match.end())
+            position = inside.end() if inside else match.end()
+            written = text[max(0, name.start() - 2) : name.end()]
+            for span in _assigned(text, position, _in_text(text, position, written, name.lastgroup)):
                 reached = span[1]
                 yield span
 
 
-def _values(text: str, found: Iterator[re.Match[str]]) -> Iterator[Span]:
+def _beside_names(text: str, lower: str) -> Iterator[Span]:
+    for match in _VALUE.finditer(lower):
+        beside = _BESIDE.search(text, max(0, match.start() - _BACK), match.start())
+        if beside and (level := _level(beside["name"])):
+            position = match.end()
+            yield from _assigned(text, position, _in_text(text, position, beside["name"], level))
+
+
+def _in_text(text: str, position: int, name: str, level: str) -> str | None:
+    """Returns how much a name tells in running text, where the first of many words may stand after it, and
+    `PASS:` before the name of a test."""
+    is_quoted = _QUOTED.match(text, position) is not None
+    if level == "holder":
+        return "strong" if is_quoted else "holder"
+    if level != "short" or is_quoted or text[position - 1] == "=" or _ENVIRONMENT.search(name):
+        return level
+    return "loose" if _ALONE.search(name) else None
+
+
+def _values(text: str, found: Iterator[re.Match[str]], level: str = "strong") -> Iterator[Span]:
     for match in found:
-        if _is_secret(text[slice(*match.span("value"))]):
+        if _is_secret(text[slice(*match.span("value"))], level):
             yield match.span("value")
 
 
-def _assigned(text: str, position: int, *, weak: bool) -> Iterator[Span]:
+def _assigned(text: str, position: int, level: str | None) -> Iterator[Span]:
     """Yields the value that stands there."""
+    if level is None:
+        return
     quoted = _QUOTED.match(text, position)
-    value = quoted or _BARE.match(text, position)
+    longest = _LONGEST_LOOSE if level == "loose" else len(text)
+    value = quoted or _BARE.match(text, position, position + longest)
     if value is None:
         return
     start, end = value.span("value") if quoted else value.span()
     if not quoted:
         end = start + len(text[start:end].rstrip(".:!?"))
-    if text[end : end + 1] != "(" and _is_secret(text[start:end], weak=weak):
+    if level == "loose" and not _CLAUSE_END.match(text, end):
+        return
+    if text[end : end + 1] != "(" and _is_secret(text[start:end], level):
         yield start, end
 
 
-def _is_secret(value: str, *, weak: bool = False) -> bool:
-    """Whether a value may be a secret at all; after a weak name it must look like one."""
+def _is_secret(value: str, level: str = "strong") -> bool:
+    """Whether a value may be a secret at all; unless the name is strong it must look like one."""
     if not value or _REFERENCE.match(value) or value.lower() in _ORDINARY:
         return False
-    if not weak:
-        return True
+    return level == "strong" or _LOOKS[level](value)
+
+
+def _looks_random(value: str) -> bool:
+    """No words, and long, or a number that one types."""
     if _WORDS.match(value) and (len(value) < 20 or not value.isalnum()):
         return False
-    return len(value) >= 8 or (value.isdigit() and len(value) >= 3)
+    return len(value) >= 8 or (value.isdigit() and len(value) >= 3 and value not in _PORTS)
+
+
+def _looks_chosen(value: str) -> bool:
+    """Neither a number of things nor several words."""
+    return not _COUNT.match(value) and not (" " in value and _WORDS.match(value))
+
+
+def _looks_mixed(value: str) -> bool:
+    """Letters and digits, but no number with its unit."""
+    return _MIXED.match(value) is not None and not _COUNT.match(value)
+
+
+def _looks_like_cookies(value: str) -> bool:
+    """Names with values, or one word that is none of a language."""
+    return "=" in value or not (" " in value or _WORDS.match(value))
+
+
+_LOOKS: Final[Mapping[str, Callable[[str], bool]]] = {
+    "weak": _looks_random,
+    "holder": lambda value: _looks_random(value) or _looks_mixed(value),
+    "short": _looks_chosen,
+    "loose": _looks_mixed,
+    "cookie": _looks_like_cookies,
+}
+"""By how much a name tells."""
 
 
 def _lower(text: str) -> str:

@@ -11,7 +11,7 @@ from taskmark.privacy.digits import DIGITS
 
 _ALL: Final = (
     Detector("secret", credentials.find, named=credentials.is_named),
-    Detector("email", emails.find, hints=("@",)),
+    Detector("email", emails.find, hints=("@", "%40")),
     Detector("ipv6", networks.find_ipv6, gate=networks.COLONS),
     Detector("ipv4", networks.find_ipv4, gate=networks.DOTS),
     Detector("uuid", uuids.find, gate=uuids.HYPHENS),

@@ -13,12 +13,28 @@ _OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _IPV4: Final = re.compile(
     rf"(?<![0-9A-Za-z_])(?<![0-9]\.){_OCTET}(?:\.{_OCTET}){{3}}(?!\.?\d)(?![A-Za-z_])", re.ASCII
 )
-_VERSION_BEFORE: Final = re.compile(
-    r"(?:\b(?:versions?|ver|rev|revision|release|build|section|oid|(?:upgraded?|downgraded?|update) to)"
-    r"[\"']?[ :=\"']{1,4}v?|[=~<>!]=[ ]?|[~^][ ]?|[A-Za-z]@|-"
+_CALLED_VERSION: Final = re.compile(
+    r"(?:\b(?:versions?|ver\.?|rev|revision|release|build|section|oid|(?:upgraded?|downgraded?|update) to)"
+    r"[\"']?[ :=\"']{1,4}v?"
     r"|\b(?:Chrome|Chromium|Edg\w*|OPR|Safari|Firefox|Version|Mozilla|HeadlessChrome|curl|Electron)/)\Z",
     re.IGNORECASE,
 )
+_LIKE_VERSION: Final = re.compile(
+    r"(?:[=~<>!]=[ ]?|[~^][ ]?|(?<!\S)@[\w.-]+/[\w.-]+@|\btags?[\"']?[ :=\"']{1,4}v?"
+    r"|\b(?:kernel|linux|python|pytest|pip|setuptools|wheel|numpy|pandas|java|jdk|ruby|perl|php|gcc|clang"
+    r"|cmake|openssl|glibc|chrome|chromium|firefox|safari|android|ios|macos) )\Z",
+    re.IGNORECASE,
+)
+"""Signs of packages and names of programs: what follows is a version unless it is an address for sure."""
+_VERSION_AFTER: Final = re.compile(
+    r"[.-](?:(?:dev|post|rc|alpha|beta)\.?|a|b|cp|py|r)\d|[.-](?:final|snapshot|generic|ga)\b"
+    r"|\.(?:tar|t?gz|zip|whl|egg|jar|war|deb|rpm|apk|exe|msi|dmg|pkg|dist-info|nupkg)\b",
+    re.IGNORECASE,
+)
+_PRIVATE: Final = re.compile(r"192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|169\.254\.")
+_HIGH: Final = re.compile(r"10\.|1\d\d\.|2\d\d\.")
+"""The first number is too high for most versions, or the one of private networks."""
+_BACK: Final = 48
 _NOBODY: Final = frozenset({"127.0.0.1", "0.0.0.0", "255.255.255.255", "255.255.255.0"})  # noqa: S104 - not bound to
 """They name no machine that is anybody's."""
 
@@ -34,17 +50,22 @@ _TELLING: Final = re.compile(r"(?=[0-9A-Fa-f]*\d)[0-9A-Fa-f]{3,4}")
 
 
 def find_ipv4(text: str) -> Iterator[Span]:
-    """Yields addresses, but no version numbers as far as what stands before tells, and not the loopback's."""
+    """Yields addresses, but no version numbers as far as what stands around tells, and not the loopback's."""
     for match in _IPV4.finditer(text):
-        if match[0] not in _NOBODY and not _is_version(text, match.start()):
+        if match[0] not in _NOBODY and not _is_version(text, *match.span()):
             yield match.span()
 
 
-def _is_version(text: str, start: int) -> bool:
-    before = _VERSION_BEFORE.search(text, max(0, start - 24), start)
-    if before is None:
+def _is_version(text: str, start: int, end: int) -> bool:
+    """Whether words or signs make it one; addresses of private networks are none, whatever stands there."""
+    if _PRIVATE.match(text, start):
         return False
-    return before[0] != "-" or text[start - 2 : start - 1].isalnum()  # `tool-1.2.3.4`, but not `- 1.2.3.4`
+    back = max(0, start - _BACK)
+    if _CALLED_VERSION.search(text, back, start):
+        return True
+    if _HIGH.match(text, start):
+        return False
+    return bool(_VERSION_AFTER.match(text, end) or _LIKE_VERSION.search(text, back, start))
 
 
 def find_ipv6(text: str) -> Iterator[Span]:

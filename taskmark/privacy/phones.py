@@ -29,7 +29,7 @@ _NATIONAL: Final = re.compile(
             # (212) 555-0100, (030) 123456, (11) 91234-5678
             rf"(?:[18]{_GAP}?)?\(\d{{2,6}}\){_GAP}?\d{{2,8}}(?:{_GAP}\d{{2,5}}){{0,4}}",
             # 212-555-0100, 1-800-555-0100
-            rf"(?:1{_GAP})?\d{{3}}{_GAP}\d{{3}}{_GAP}\d{{4}}",
+            rf"(?:1{_GAP})?[2-9]\d{{2}}{_GAP}\d{{3}}{_GAP}\d{{4}}",
             # 030 12345678, 06 12 34 56 78, 020 7946 0958, 0171/1234567, 07911123456
             rf"0[1-9]\d{{0,4}}(?:{_GAP}\d{{1,8}}){{1,5}}",
             r"0[1-9]\d{8,9}",
@@ -81,10 +81,20 @@ _DATE: Final = re.compile(
     r"(?:19|20)\d\d([-./ ])(?:0[1-9]|1[0-2])\1[0-3]\d"
     r"|(?:0?[1-9]|[12]\d|3[01])([./-])(?:0?[1-9]|[12]\d|3[01])\2(?:19|20)?\d\d(?![./-]?\d)"
 )
+_SMALL: Final = re.compile(r"2[1-689]|3[578]|42|5[09]|6[789]")
+"""How the codes of countries begin that have numbers of five digits."""
 _COORDINATE: Final = re.compile(r"\+?\d{1,3}\.\d{3,8}(?:-\d{1,3}\.\d+)?\Z")
 _AREA: Final = re.compile(r"\(|0[1-9]\d{0,2}-\d{2,3} ")
 """What makes eight digits enough."""
-_ISBN: Final = re.compile(r"ISBN(?:-1[03])?:? ?\Z", re.IGNORECASE)
+_NUMBERED: Final = re.compile(
+    r"(?:ISBN(?:-1[03])?:?|\b(?:lines?|rows?|records?|bytes|pages?|ports?|columns?|items?|range):?) ?\Z",
+    re.IGNORECASE,
+)
+_COUNTED: Final = re.compile(
+    r" ?(?:bytes?|[kmgt]i?b|lines?|rows?|records?|items?|tokens?|points?|times?|[mµn]s|pixels?|px)\b",
+    re.IGNORECASE,
+)
+"""Words before and after numbers that name books and lines, or count."""
 _CAMEL: Final = re.compile(r"([a-z])(?=[A-Z])")
 _TAIL: Final = 16
 """Characters that an extension may take, and a look at what follows."""
@@ -97,7 +107,7 @@ def find(text: str) -> Iterator[Span]:
     if "+" in text:
         for match in _WITH_PLUS.finditer(text):
             before = text[match.start() - 1 : match.start()]
-            if not before.isalnum() and before != "_" and _is_international(match[0]):
+            if not before.isalnum() and before != "_" and _is_international(text, match):
                 yield match.span()
     if "00" in text:
         yield from (m.span() for m in _WITH_ZEROS.finditer(text) if len(digits_of(m[0])) >= 11)
@@ -117,7 +127,7 @@ def is_named(key: str, value: Any) -> bool:
 
 def _national(text: str, run: re.Match[str]) -> Iterator[Span]:
     for match in _NATIONAL.finditer(text, run.start(), min(len(text), run.end() + _TAIL)):
-        if _is_national(match[0]) and not _ISBN.search(text, max(0, match.start() - 10), match.start()):
+        if _is_national(match[0]) and not _NUMBERED.search(text, max(0, match.start() - 10), match.start()):
             yield match.span()
 
 
@@ -139,8 +149,15 @@ def _tells_of_phones(before: str) -> bool:
     return False
 
 
-def _is_international(found: str) -> bool:
-    return len(digits_of(found)) >= 8 and not _COORDINATE.match(found)
+def _is_international(text: str, match: re.Match[str]) -> bool:
+    """Whether there are as many digits as a number has, and no word that says that they count something."""
+    found = match[0]
+    digits = digits_of(found)
+    ungrouped = found[1:].isdigit()
+    shortest = 11 if digits[0] in "17" else 9 if ungrouped and not _SMALL.match(digits) else 8
+    if len(digits) < shortest or _COORDINATE.match(found):
+        return False
+    return not (ungrouped and _COUNTED.match(text, match.end()))
 
 
 def _is_national(found: str) -> bool:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from taskmark.ports import Recorder
 from taskmark.privacy.scrubbing import Scrubber
-from taskmark.records import Record
+from taskmark.records import CheckpointRecord, Record
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -18,6 +18,8 @@ _STRUCTURAL_TEXT: Final = """
     idempotency_key sha256 definition_sha256 build_id task_id project worker cause phase step agent name
     task_name version task_version source_path affects started_at finished_at as_of at will_retry
     retry_in_seconds tokens cost assigned_agent retry_of attempts questions parents resources stack_hash
+    reused_from percent worked remaining low high confidence basis samples delivery given_up
+    undone
 """
 STRUCTURAL: Final = frozenset(_STRUCTURAL_TEXT.split())
 """Fields of records, and of failures in them, that name, order or measure: people and programs look things up
@@ -40,9 +42,35 @@ class ScrubbingRecorder:
 
 def scrubbed(record: Record, scrubber: Scrubber) -> Record:
     """Returns the record without personal data. The same record gives the same, live or read again."""
-    ids = {str(found) for name in _IDS if (found := getattr(record, name, None))}
+    ids = {str(found) for name in _id_fields(type(record)) if (found := getattr(record, name))}
     # An id of a sub-task or of a phase begins with that of the execution that started it.
-    return _scrubbed(record, scrubber, ids | {found.partition("/")[0] for found in ids})
+    ids |= {found.partition("/")[0] for found in ids}
+    if isinstance(record, CheckpointRecord):
+        return _without_what_is_personal(record, scrubber, ids)
+    return _scrubbed(record, scrubber, ids)
+
+
+def _without_what_is_personal(
+    record: CheckpointRecord, scrubber: Scrubber, ids: set[str]
+) -> CheckpointRecord:
+    """Returns a checkpoint without the inputs and outputs in which something personal is: scrubbed ones could
+    not serve, because what runs again needs them to the letter. Temporal's history has them."""
+
+    def is_personal(value: Any) -> bool:
+        return value is not None and scrubber.value(value, ids) != value
+
+    changed: dict[str, Any] = {
+        name: None for name in ("inputs", "outputs") if is_personal(getattr(record, name))
+    }
+    count, steps = len(changed), dict(record.steps)
+    for name, step in record.steps.items():
+        if is_personal(step.get("output")):
+            steps[name] = {**{key: step[key] for key in step if key not in _OF_OUTPUT}, "withheld": True}
+            count += 1
+    return record.model_copy(update={**changed, "steps": steps, "withheld": count}) if count else record
+
+
+_OF_OUTPUT: Final = frozenset({"output", "items", "who"})
 
 
 def _scrubbed(model: Model, scrubber: Scrubber, ids: set[str]) -> Model:
@@ -57,6 +85,11 @@ def _scrubbed(model: Model, scrubber: Scrubber, ids: set[str]) -> Model:
         if fresh != value:
             changed[name] = tuple(fresh) if isinstance(value, tuple) else fresh
     return model.model_copy(update=changed) if changed else model
+
+
+@cache
+def _id_fields(model: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(name for name in _IDS if name in model.model_fields)
 
 
 @cache

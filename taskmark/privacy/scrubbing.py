@@ -24,7 +24,12 @@ _REMEMBERED: Final = 10_000
 _REMEMBERED_LENGTH: Final = 64
 _ROUNDS: Final = 8
 """What a replacement leaves can be found anew, as it has other neighbours; seldom more than once."""
-_OURS: Final = re.compile(r"\bexec-\d{13}-[\w-]+(?:/[\w-]+)*")
+_OURS: Final = re.compile(
+    r"\bexec-(?:(?:\d{13}|key-[0-9a-f]{16})-[\w-]+|[\w-]{1,200}-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)(?:/[\w-]+)*"
+)
+_VALUES: Final = frozenset({"value", "Value", "VALUE", "values", "secret", "plaintext", "raw"})
+"""Under these names stands what the name of the whole object, or the one beside, tells of."""
+_TITLES: Final = ("name", "Name", "key", "Key", "field", "variable", "header")
 _logger = logging.getLogger(__name__)
 _Found = tuple[int, int, str]
 
@@ -105,32 +110,39 @@ class Scrubber:
         scrubbed = self.text(str(value))
         return value if scrubbed == str(value) else scrubbed
 
-    def _object(self, value: Mapping[Any, Any], ours: Set[str]) -> dict[str, Any]:
+    def _object(self, value: Mapping[Any, Any], ours: Set[str], above: str = "") -> dict[str, Any]:
+        """`above` is the name that the object itself stands under."""
         scrubbed: dict[str, Any] = {}
         for key, inner in value.items():
             name = self.text(str(key), ours)
             fresh, number = name, 2
             while fresh in scrubbed:
                 fresh, number = f"{name} {number}", number + 1
-            scrubbed[fresh] = self._member(self._placeholder.sub("", name), inner, ours)
+            also = _names_of(value, above) if key in _VALUES else ()
+            scrubbed[fresh] = self._member(self._placeholder.sub("", name), inner, ours, also)
         return scrubbed
 
-    def _member(self, key: str, value: Any, ours: Set[str]) -> Any:
-        """Returns what stands under a key: each of several values counts as one of that name."""
+    def _member(self, key: str, value: Any, ours: Set[str], also: Sequence[str] = ()) -> Any:
+        """Returns what stands under a key, and what else names it: each of several values counts as one of
+        that name."""
         kind = type(value)
         if kind is list or kind is tuple:
-            return [self._member(key, inner, ours) for inner in value]
+            return [self._member(key, inner, ours, also) for inner in value]
+        if kind is dict:
+            return self._object(value, ours, key)
         if kind is str or kind is int:
             for detector in self._named:
-                if self._is_named(detector, key, value):
+                if self._is_named(detector, key, value) or (
+                    also and any(self._is_named(detector, name, value) for name in also)
+                ):
                     return f"[{detector.name}]"
         return self._value(value, ours)
 
     def _is_named(self, detector: Detector, key: str, value: str | int) -> bool:
-        if isinstance(value, str) and (value in ("", UNSEEN) or self._placeholder.fullmatch(value)):
-            return False
         assert detector.named is not None
-        return detector.named(key, value)
+        if not detector.named(key, value):
+            return False
+        return not (isinstance(value, str) and (value in ("", UNSEEN) or self._placeholder.fullmatch(value)))
 
     def _spans(self, text: str, ours: Set[str]) -> list[_Found]:
         """Returns what is found, in order and without overlaps. Raises `_DetectorFailed`."""
@@ -190,6 +202,11 @@ def _plain(value: Any) -> Any:
     """Returns what the JSON of a value that is not JSON would hold."""
     dumped = value.model_dump(mode="json") if isinstance(value, BaseModel) else None
     return to_jsonable_python(value, fallback=repr) if dumped is None else dumped
+
+
+def _names_of(value: Mapping[Any, Any], above: str) -> tuple[str, ...]:
+    """Returns what else than its key may tell what a member of an object is."""
+    return (above, *(title for each in _TITLES if isinstance(title := value.get(each), str)))
 
 
 def _protected(text: str, ours: Set[str]) -> Iterator[Span]:

@@ -11,6 +11,7 @@ import asyncio
 import dataclasses
 import importlib
 import inspect
+import io
 import json
 import os
 import sys
@@ -42,6 +43,8 @@ def main(descriptor: int) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     sys.path[:0] = request["paths"]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # who watches sees what it prints as it does
     answer = perform(request["function"], request["args"], request["kwargs"])
     with open(descriptor, "w", encoding="utf-8") as file:
         file.write(answer)

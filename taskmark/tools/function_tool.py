@@ -38,6 +38,7 @@ def function_tool(function: Callable[..., Any], details: FunctionDetails) -> Too
         parameters = model
         effects = details.effects
         resumable = details.resumable
+        stoppable = inspect.iscoroutinefunction(function)
         timeout = details.timeout
         needs = details.needs
         repeatable = details.repeatable

@@ -9,11 +9,14 @@ a grace period, SIGKILL. The same happens to what is left when the command itsel
 On Linux it also adopts descendants that leave the group (a daemon's double fork, `setsid`), and the
 command dies with it. On other systems what leaves the group is not found.
 
-    launch.py CONTROL,STATUS,DIRECTORY,MEMORY,CPU,FILE,PROCESSES GRACE WORD…
+    launch.py CONTROL,STATUS,DIRECTORY,MEMORY,CPU,FILE,FILES,PROCESSES,WRITTEN,FREE GRACE WORD…
 
-Descriptors, bytes, seconds and counts; 0 means no limit. What happened goes to STATUS, one line each:
-`pid 12`, then `cpu 1500` and `rss 4096` (milliseconds and KiB, of all that has ended), then `exit 3`,
-`signal 9`, `error 2` (errno of the start), `limit memory` or `limit processes`.
+Descriptors, bytes, seconds and counts; 0 means no limit. The command's environment comes under numbers
+(`0` is `PATH=/bin`), so that nothing in it, such as `LD_PRELOAD`, acts on this process, which no limit holds.
+
+What happened goes to STATUS, one line each: `pid 12`, then `cpu 1500`, `rss 4096` and `written 8192`
+(milliseconds, KiB and bytes, of all that has ended), then `exit 3`, `signal 9`, `error 2` (errno of the
+start), or `limit` and the name of what was passed.
 """
 
 from __future__ import annotations
@@ -36,6 +39,13 @@ RESTORED = (*IGNORED, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ)
 SET_PARENT_DEATH_SIGNAL = 1
 SET_CHILD_SUBREAPER = 36
 KILL_SECONDS = 5.0
+FIRST_LOOK, LAST_LOOK = 0.02, 1.0
+"""Seconds between two looks at what the command uses: at first, and at the longest."""
+MUCH = 32 * 1024**2
+"""Bytes to disk; who writes less fills none, and who writes more is looked at more often."""
+BLOCK = 512
+"""Bytes that Linux counts written data in."""
+SHORTAGE_SCORE = "500"
 
 
 class Order:
@@ -44,9 +54,12 @@ class Order:
     def __init__(self, words: list[str]) -> None:
         numbers = [int(number) for number in words[0].split(",")]
         self.control, self.status, self.directory = numbers[:3]
-        self.memory, self.cpu, self.file_size, self.processes = numbers[3:]
+        self.memory, self.cpu, self.file_size, self.open_files = numbers[3:7]
+        self.processes, self.written, self.free_disk = numbers[7:]
         self.grace = float(words[1])
         self.command = words[2:]
+        pairs = (pair.partition(b"=") for number, pair in os.environb.items() if number.isdigit())
+        self.environment = {name: value for name, _, value in pairs}
 
     def tell(self, line: str) -> None:
         """Reports to the worker, which may be dead."""
@@ -89,6 +102,8 @@ def main(words: list[str]) -> None:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     largest = used.ru_maxrss if LINUX else used.ru_maxrss // 1024  # bytes on macOS
     order.tell(f"cpu {round((used.ru_utime + used.ru_stime) * 1000)}\nrss {largest}")
+    if LINUX:
+        order.tell(f"written {used.ru_oublock * BLOCK}")
     order.tell(ending or outcome(family.status))
 
 
@@ -128,7 +143,8 @@ def become(order: Order) -> None:
         for descriptor in (order.control, order.status, order.directory):
             os.set_inheritable(descriptor, False)
         limit(order)
-        os.execvp(order.command[0], order.command)  # noqa: S606  # no shell is the point
+        go_first_on_shortage()
+        os.execvpe(order.command[0], order.command, order.environment)  # noqa: S606  # no shell is the point
     except OSError as error:
         order.tell(f"error {error.errno}")
     os._exit(127)
@@ -142,18 +158,29 @@ def limit(order: Order) -> None:
         (memory, order.memory),
         (resource.RLIMIT_CPU, order.cpu),
         (resource.RLIMIT_FSIZE, order.file_size),
+        (resource.RLIMIT_NOFILE, order.open_files),
     )
     for kind, value in limits:
-        highest = resource.getrlimit(kind)[1]
+        usual, highest = resource.getrlimit(kind)
         if value and (highest == resource.RLIM_INFINITY or value < highest):
+            first = value if usual == resource.RLIM_INFINITY else min(usual, value)
             # A second more for the hard limit: the command gets SIGXCPU first, which names the reason.
-            resource.setrlimit(kind, (value, value + 1))
+            resource.setrlimit(kind, (first, value + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def go_first_on_shortage() -> None:
+    """Lets Linux end the command rather than the worker or a database, should memory run out altogether."""
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(SHORTAGE_SCORE)
+    except OSError:
+        pass  # another system, or it is to go before others already
 
 
 def watch(order: Order, family: Family, wake: int) -> str:
     """Returns when the command has ended (nothing), or why it has to end."""
-    pause = 0.02
+    pause = FIRST_LOOK
     while family.status is None:
         ready = select.select([order.control, wake], [], [], pause)[0]
         if order.control in ready:
@@ -165,7 +192,7 @@ def watch(order: Order, family: Family, wake: int) -> str:
         if passed:
             return f"limit {passed}"
         # Looking costs time, and what explodes does so at once: look ever less often.
-        pause = min(pause * 1.5, 1.0)
+        pause = FIRST_LOOK if family.writes_much() else min(pause * 1.5, LAST_LOOK)
     return ""
 
 
@@ -183,6 +210,8 @@ class Family:
         self.status: int | None = None
         """Of the command, once it has ended."""
         self.empty = False
+        self.written = self.written_before = 0
+        """To disk by all of them, at the last look and at the one before."""
 
     def reap(self) -> None:
         """Collects what has ended, adopted processes too."""
@@ -215,9 +244,19 @@ class Family:
         members = self.members(order.processes)
         if order.processes and len(members) > order.processes:
             return "processes"
-        if order.memory and sum(resident(member) for member in members) > order.memory:
+        if order.memory and memory_of(members) > order.memory:
             return "memory"
+        # What has ended counts as the launcher's own.
+        self.written_before, self.written = self.written, sum(map(written_by, (os.getpid(), *members)))
+        if order.written and self.written > order.written:
+            return "written"
+        if order.free_disk and self.written > MUCH and free_on_disk(order.directory) < order.free_disk:
+            return "free_disk"
         return ""
+
+    def writes_much(self) -> bool:
+        """Whether they could fill a disk before the next look."""
+        return self.written - self.written_before > MUCH
 
     def signal(self, number: int) -> None:
         """Signals the group at once, then those who left it."""
@@ -259,6 +298,40 @@ def children_of(process: int) -> list[int]:
     except (FileNotFoundError, ProcessLookupError):
         pass  # it has just ended, or there is no such file system
     return found
+
+
+def memory_of(processes: list[int]) -> int:
+    """Returns the bytes that processes hold: each its own, and the largest that is there to be shared.
+
+    The sum of what is shared would count one piece of memory as often as there are processes that have it.
+    """
+    return sum(map(resident, processes)) + max(map(shared_memory, processes), default=0)
+
+
+def shared_memory(process: int) -> int:
+    """Returns the bytes of memory a process holds that others can hold as well, without those of files."""
+    return 1024 * number_after("RssShmem:", f"/proc/{process}/status")
+
+
+def written_by(process: int) -> int:
+    """Returns the bytes that a process, and those it has waited for, have written to disks."""
+    return number_after("write_bytes:", f"/proc/{process}/io")
+
+
+def number_after(name: str, file: str) -> int:
+    """Returns the number on the line that begins with the name, 0 if there is none."""
+    try:
+        with open(file, encoding="utf-8", errors="replace") as lines:
+            found = next((line.split()[1] for line in lines if line.startswith(name)), "0")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return 0
+    return int(found)
+
+
+def free_on_disk(directory: int) -> int:
+    """Returns the bytes that are free where the directory is."""
+    disk = os.fstatvfs(directory)
+    return disk.f_bavail * disk.f_frsize
 
 
 def resident(process: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fnmatch
 import os
 import re
@@ -11,11 +10,12 @@ from collections.abc import Iterator
 from pydantic import Field
 
 from taskmark.errors import Category, StepFailed
-from taskmark.ports import Health, StepContext, Tool
+from taskmark.ports import StepContext
 from taskmark.task.model import Json
-from taskmark.tools.confinement import STATE_DIRECTORY, components, directory, reporting
-from taskmark.tools.files import confinement_health
+from taskmark.tools.confinement import LONGEST_PATH, STATE_DIRECTORY, components, directory, reporting
+from taskmark.tools.files import FileTool
 from taskmark.tools.sizes import capped
+from taskmark.tools.stoppable import check_wanted, in_thread
 from taskmark.tools.validation import Arguments
 
 MOST_ENTRIES = 200_000
@@ -32,7 +32,7 @@ class ListFilesParameters(Arguments):
     )
 
 
-class ListFiles(Tool[ListFilesParameters]):
+class ListFiles(FileTool[ListFilesParameters]):
     """Lists files by pattern. Links are left out."""
 
     name = "list-files"
@@ -41,25 +41,23 @@ class ListFiles(Tool[ListFilesParameters]):
 
     async def execute(self, parameters: ListFilesParameters, context: StepContext) -> Json:
         """Returns `files`: sorted, relative to the root, as other tools take them. Raises `StepFailed`."""
-        files = await asyncio.to_thread(find, context, parameters.path, parameters.pattern)
+        files = await in_thread(find, context, parameters.path, parameters.pattern)
         return capped({"files": files}, source="list-files", advice="narrow `path` or `pattern`")
 
     def estimate_duration(self, parameters: ListFilesParameters) -> float:
         """Seconds, for a project of usual size."""
         return 0.2
 
-    async def health_check(self) -> Health:
-        """Whether this system can open files relative to directories."""
-        return confinement_health()
-
 
 def find(context: StepContext, path: str, pattern: str) -> list[str]:
     """Returns the regular files under `path` that the pattern fits, sorted, relative to the root."""
     prefix = "".join(f"{name}/" for name in components(context.root, path))
-    wanted = [part for part in pattern.split("/") if part not in ("", ".")]
-    if not wanted or ".." in wanted or "\0" in pattern:
+    parts = [part for part in pattern.split("/") if part not in ("", ".")]
+    # Several `**` in a row mean no more than one, and are as much more work.
+    wanted = [part for place, part in enumerate(parts) if not part == "**" == parts[place - 1] or not place]
+    if not wanted or ".." in wanted or "\0" in pattern or len(pattern) > LONGEST_PATH:
         raise StepFailed(
-            f"pattern {pattern!r} cannot fit any file", Category.CONFIGURATION, hint='try "**/*.md"'
+            f"pattern {pattern[:200]!r} cannot fit any file", Category.CONFIGURATION, hint='try "**/*.md"'
         )
     expressions = [None if part == "**" else re.compile(fnmatch.translate(part)) for part in wanted]
     hidden = any(part.startswith(".") for part in wanted)
@@ -76,6 +74,7 @@ def _walk(start: int, *, hidden: bool) -> Iterator[str]:
     seen = 0
     while pending:
         current = pending.pop()
+        check_wanted()
         for entry in _entries(start, current):
             seen += 1
             if seen > MOST_ENTRIES:
@@ -114,8 +113,10 @@ def _fits(names: list[str], wanted: list[str], expressions: list[re.Pattern[str]
     reachable = {0}
     for name in names:
         reachable = _after(reachable, name, wanted, expressions)
-    rest_is_any = {place for place in reachable if all(part == "**" for part in wanted[place:])}
-    return bool(rest_is_any)
+    ending = len(wanted)
+    while ending and wanted[ending - 1] == "**":
+        ending -= 1
+    return max(reachable, default=-1) >= ending
 
 
 def _after(
@@ -123,11 +124,13 @@ def _after(
 ) -> set[int]:
     """Returns where in the pattern one may stand after one more name."""
     following: set[int] = set()
+    seen: set[int] = set()
     pending = list(places)
     while pending:
         place = pending.pop()
-        if place == len(wanted):
+        if place == len(wanted) or place in seen:
             continue
+        seen.add(place)
         expression = expressions[place]
         if expression is None:
             pending.append(place + 1)

@@ -7,7 +7,6 @@ the name. Proxies from the environment are not used: they would connect on our b
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import httpx2
 
 from taskmark.errors import Category, StepFailed
 from taskmark.tools.addresses import Reach, reach
+from taskmark.tools.own_thread import in_own_thread
 
 if TYPE_CHECKING:
     import ssl
@@ -79,8 +79,16 @@ def _refused(what: str, reason: str, hint: str | None = None) -> StepFailed:
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
-    """Returns a host's addresses as the system resolves it. Raises `OSError` if it has none."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    """Returns a host's addresses as the system resolves it. Raises `OSError` if it has none.
+
+    A name server that does not answer holds a thread for up to a minute, and nothing can end it.
+    """
+    return await in_own_thread(lambda: _ask(host, port), f"resolve {host}")
+
+
+def _ask(host: str, port: int) -> Sequence[str]:
+    """Returns each address once, in the system's order."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
@@ -109,10 +117,38 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
         problem: Exception = httpcore2.ConnectError(f"{host} has no address")
         for address in addresses:
             try:
-                return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
+                return _Connection(
+                    await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
+                )
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 problem = error
         raise problem
+
+
+class _Connection(httpcore2.AsyncNetworkStream):
+    """A connection that is closed, too, if its encryption is given up before it has begun.
+
+    The library closes it after an error, but not after a cancellation: against a server that says nothing it
+    would stay open.
+    """
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self.read, self.write, self.aclose = stream.read, stream.write, stream.aclose  # type: ignore[method-assign]  # handed on as they are
+        self.get_extra_info = stream.get_extra_info  # type: ignore[method-assign]  # the same
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  # the interface has it
+    ) -> httpcore2.AsyncNetworkStream:
+        """Returns the encrypted connection. Raises `ConnectError`."""
+        try:
+            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            await self._stream.aclose()
+            raise
 
 
 class CheckedTransport(httpx2.AsyncHTTPTransport):

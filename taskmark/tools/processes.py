@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import signal
 import sys
-from collections.abc import Awaitable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from taskmark.errors import Category, StepFailed
 from taskmark.ports import Health, StepContext
 from taskmark.tools.confinement import directory
-
-Result = TypeVar("Result")
+from taskmark.tools.finishing import to_the_end
+from taskmark.tools.pipes import TwoPipes, two_pipes
 
 # Isolated and without site-packages: the launcher starts in about 15 ms.
 LAUNCHER: Final = (sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")))
@@ -27,6 +29,13 @@ FORCE_AFTER: Final = 7.0
 """Seconds beyond the grace period after which a launcher counts as stuck."""
 LAST_WORDS: Final = 2.0
 """Seconds in which output must have ended once the launcher has."""
+SIGNALLED: Final = 128
+"""Added to a signal's number, as shells do, it is the exit code of what the signal has ended."""
+LONGEST_REPORT: Final = 4096
+"""Bytes that are kept of what a launcher says."""
+LINE_REACH: Final = 2000
+"""Bytes from the end in which the last line is looked for: who watches sees less of it."""
+_ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 _ENDS: Final = frozenset({"exit", "signal", "error", "limit", "cancelled"})
 """The first words of a launcher's last line."""
 
@@ -41,8 +50,15 @@ class ProcessLimits:
     """Of each process."""
     file_size: int = 4 * 1024**3
     """Of each file written."""
+    open_files: int = 4096
+    """Of each process."""
     processes: int = 512
     """At one time."""
+    written: int = 256 * 1024**3
+    """To disks by all together, also what is deleted again, on Linux."""
+    free_disk: int = 1024**3
+    """That stay free on the disk of its directory, on Linux: with less, a command that has written more than
+    32 MiB is ended, so that it fills no disk that others need too."""
     output: int = 64 * 1024**2
     """Printed in total; the command is ended beyond it."""
     kept: int = 256 * 1024
@@ -65,6 +81,8 @@ class Command:
     """Seconds, besides the step's own."""
     descriptors: tuple[int, ...] = ()
     """Kept open in the command, under the same numbers."""
+    says: bool = True
+    """Whether who watches is shown the last line that it has printed."""
 
 
 @dataclass
@@ -88,6 +106,12 @@ class Capture:
         return self.tail[-self.kept :].decode(errors="replace")
 
     @property
+    def last_line(self) -> str:
+        """The last line that is not blank, without colours, as far as it is near the end."""
+        text = _ESCAPES.sub("", self.tail[-LINE_REACH:].decode(errors="replace"))
+        return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+    @property
     def truncated(self) -> bool:
         """Whether the beginning is missing."""
         return self.total > self.kept
@@ -107,9 +131,9 @@ class Ended:
         """How it ended, and the end of what it said about it."""
         said = (self.stderr.text.strip() or self.stdout.text.strip())[-2000:]
         how = f"exit code {self.exit_code}"
-        if self.exit_code > 128:
+        if self.exit_code > SIGNALLED:
             with suppress(ValueError):
-                how += f" ({signal.Signals(self.exit_code - 128).name})"
+                how += f" ({signal.Signals(self.exit_code - SIGNALLED).name})"
         return f"{how}: {said}" if said else how
 
 
@@ -125,8 +149,8 @@ async def run(command: Command, context: StepContext, limits: ProcessLimits | No
     _check_words(command.arguments)
     with ExitStack() as stack:
         place = stack.enter_context(directory(context.root, command.directory))
-        pipes = stack.enter_context(_pipes())
-        supervised = _Supervised(command, limits, pipes)
+        pipes = stack.enter_context(two_pipes(_Pipes, partial(_not_started, "the command")))
+        supervised = _Supervised(command, limits, pipes, context.say)
         try:
             return await supervised.run(
                 place, environment, min(command.timeout or context.timeout, context.timeout)
@@ -151,7 +175,7 @@ def clean_environment(context: StepContext, added: Mapping[str, str]) -> dict[st
     Raises `StepFailed` (configuration) for a name or value that no environment can hold.
     """
     for name, value in added.items():
-        if not name or "=" in name or "\0" in name + value:
+        if not name or "=" in name or not _can_be_given(name + value):
             raise StepFailed(f"env: {name!r} cannot be set", Category.CONFIGURATION)
     return {
         "PATH": os.defpath,
@@ -172,52 +196,38 @@ def _check_words(words: tuple[str, ...]) -> None:
             "the command is empty", Category.CONFIGURATION, hint="give a program and its arguments"
         )
     for word in words:
-        try:
-            encoded = os.fsencode(word)
-        except UnicodeEncodeError:
-            encoded = b"\0"
-        if b"\0" in encoded:
+        if not _can_be_given(word):
             raise StepFailed(
                 f"the command has a word that no program can be given: {word[:80]!r}", Category.CONFIGURATION
             )
 
 
+def _can_be_given(text: str) -> bool:
+    """Whether a program can be given this text as a word or in its environment."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
 @dataclass
-class _Pipes:
-    """The worker's and the launcher's ends; an end that is closed is -1."""
+class _Pipes(TwoPipes):
+    """The worker's and the launcher's ends."""
 
     control_reading: int
     control: int
     status: int
     status_writing: int
 
-    def close(self, *names: str) -> None:
-        """Closes ends, each once."""
-        for name in names:
-            descriptor = getattr(self, name)
-            if descriptor >= 0:
-                setattr(self, name, -1)
-                os.close(descriptor)
-
-
-@contextmanager
-def _pipes() -> Iterator[_Pipes]:
-    """Lends two pipes and closes what is still open of them."""
-    try:
-        pipes = _Pipes(*os.pipe(), *os.pipe())
-    except OSError as error:
-        raise _not_started("the command", error) from error
-    try:
-        yield pipes
-    finally:
-        pipes.close("control_reading", "control", "status", "status_writing")
-
 
 class _Supervised:
     """One command under its launcher."""
 
-    def __init__(self, command: Command, limits: ProcessLimits, pipes: _Pipes) -> None:
+    def __init__(
+        self, command: Command, limits: ProcessLimits, pipes: _Pipes, say: Callable[[str], None]
+    ) -> None:
         self.command = command
+        self.say = say
         self.limits = limits
         self.pipes = pipes
         self.stdout = Capture(limits.kept)
@@ -240,7 +250,7 @@ class _Supervised:
         except OSError as error:
             raise _not_started(self._name, error) from error
         finally:
-            await _uninterrupted(self._end(starting))
+            await to_the_end(self._end(starting))
         return self._judge()
 
     @property
@@ -252,7 +262,10 @@ class _Supervised:
         """Starts the launcher, with its ends of the pipes."""
         limits, pipes = self.limits, self.pipes
         numbers = (pipes.control_reading, pipes.status_writing, place)
-        sizes = (limits.memory, limits.cpu_seconds, limits.file_size, limits.processes)
+        sizes = (
+            *(limits.memory, limits.cpu_seconds, limits.file_size, limits.open_files),
+            *(limits.processes, limits.written, limits.free_disk),
+        )
         try:
             return await asyncio.create_subprocess_exec(
                 *LAUNCHER,
@@ -262,7 +275,7 @@ class _Supervised:
                 stdin=asyncio.subprocess.DEVNULL if self.command.stdin is None else asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env=environment,
+                env={str(n): "=".join(pair) for n, pair in enumerate(environment.items())},
                 start_new_session=True,
                 pass_fds=(*numbers, *self.command.descriptors),
             )
@@ -283,7 +296,7 @@ class _Supervised:
         try:
             await self._launcher_gone()
             if not _ENDS & self._told.keys():
-                _force_group(self._told.get("pid"))
+                _force_group(self._told.get("pid", 0))
             # Without its launcher a descendant may have escaped and hold the output open.
             await asyncio.wait({reading}, timeout=LAST_WORDS)
         finally:
@@ -304,6 +317,8 @@ class _Supervised:
         """Keeps the end of what is printed, and ends a command that prints without end."""
         while chunk := await stream.read(CHUNK):
             capture.add(chunk)
+            if self.command.says and (line := capture.last_line):
+                self.say(line)
             if self._printed_too_much:
                 self.pipes.close("control")
 
@@ -323,8 +338,13 @@ class _Supervised:
             async with asyncio.timeout(self.limits.grace + FORCE_AFTER):
                 await self._drain(process)
         except TimeoutError:
-            _force(process.pid, self._told.get("pid"))
-            await self._drain(process)
+            _force(process.pid, self._told.get("pid", 0))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(2 * LAST_WORDS):
+                    await self._drain(process)
+        finally:
+            # Who has killed its launcher and fled may hold the pipes open for ever.
+            process._transport.close()  # type: ignore[attr-defined]  # nothing else lets go of them
 
     async def _launcher_gone(self) -> None:
         """Waits until nobody holds the other end of the status pipe, and keeps what is said on it."""
@@ -333,7 +353,8 @@ class _Supervised:
 
         def listen() -> None:
             said = os.read(self.pipes.status, 4096)
-            self.said += said
+            # A program that is hostile can write there as well; a launcher says less.
+            self.said += said[: LONGEST_REPORT - len(self.said)]
             if not said and not gone.done():
                 gone.set_result(None)
 
@@ -344,48 +365,71 @@ class _Supervised:
             loop.remove_reader(self.pipes.status)
 
     @property
-    def _told(self) -> dict[str, int | str]:
-        """What the launcher has reported so far, by the first word of each line."""
-        lines = (line.partition(" ") for line in self.said.decode().splitlines())
-        return {word: int(value) if value.isdigit() else value for word, _, value in lines}
+    def _lines(self) -> list[tuple[str, str]]:
+        """What the launcher has reported so far, as the first word of each line and the rest."""
+        lines = (line.partition(" ") for line in self.said.decode("ascii", "replace").splitlines())
+        return [(word, rest) for word, _, rest in lines]
+
+    @property
+    def _told(self) -> dict[str, int]:
+        """The number after each word; 0 where there is none."""
+        return {word: int(rest) if rest.isdecimal() else 0 for word, rest in self._lines}
+
+    @property
+    def _passed(self) -> str:
+        """Which limit was passed, if any."""
+        return next((name for word, name in self._lines if word == "limit" and name in vars(self.limits)), "")
 
     def count(self, resources: dict[str, float]) -> None:
         """Adds what the command used, as far as its launcher could still tell."""
         told = self._told
-        if "cpu" in told and "rss" in told:
-            resources["cpu_seconds"] = resources.get("cpu_seconds", 0.0) + int(told["cpu"]) / 1000
-            resources["max_rss_bytes"] = max(resources.get("max_rss_bytes", 0.0), int(told["rss"]) * 1024.0)
+        if "cpu" not in told or "rss" not in told:
+            return
+        added = {
+            "cpu_seconds": told["cpu"] / 1000,
+            "written_bytes": float(told.get("written", 0)),
+            "printed_bytes": float(self.stdout.total + self.stderr.total),
+        }
+        for name, amount in added.items():
+            resources[name] = resources.get(name, 0.0) + amount
+        resources["max_rss_bytes"] = max(resources.get("max_rss_bytes", 0.0), told["rss"] * 1024.0)
 
     def _judge(self) -> Ended:
         """Returns how the command ended. Raises `StepFailed` if it was not by itself."""
         told = self._told
         if self._printed_too_much:
             raise self._exhausted(f"printed more than {self.limits.output:,} bytes")
-        if "limit" in told:
-            amount = getattr(self.limits, str(told["limit"]))
-            raise self._exhausted(f"passed its limit of {amount:,} ({told['limit']})")
+        if self._passed:
+            amount = getattr(self.limits, self._passed)
+            if self._passed == "free_disk":
+                what = f"went on writing with less than {amount:,} bytes of the disk free"
+                raise self._exhausted(what, "make room on the disk, or let it write less")
+            raise self._exhausted(f"passed its limit of {amount:,} ({self._passed})")
         if "error" in told:
-            raise _not_started(self._name, OSError(told["error"], os.strerror(int(told["error"]))))
-        if "signal" in told:
-            return self._signalled(int(told["signal"]))
-        if "exit" not in told:
+            raise _not_started(self._name, OSError(told["error"], os.strerror(told["error"])))
+        if "exit" not in told and "signal" not in told:
             said = self.stderr.text.strip()[-500:]
             raise StepFailed(f"{self._name} was lost: its launcher was killed {said}".rstrip())
-        return Ended(int(told["exit"]), self.stdout, self.stderr)
+        code = told["exit"] if "exit" in told else SIGNALLED + told["signal"]
+        self._check_signal(code - SIGNALLED)
+        return Ended(code, self.stdout, self.stderr)
 
-    def _signalled(self, number: int) -> Ended:
-        """Returns the end by a signal. Raises `StepFailed` (resource) if the signal stands for a limit."""
-        if number == signal.SIGXCPU:
-            raise self._exhausted(f"used more than {self.limits.cpu_seconds:,} s of CPU")
-        if number == signal.SIGXFSZ:
-            raise self._exhausted(f"wrote a file of more than {self.limits.file_size:,} bytes")
-        return Ended(128 + number, self.stdout, self.stderr)
+    def _check_signal(self, number: int) -> None:
+        """Raises `StepFailed` (resource) if a signal stands for a limit.
 
-    def _exhausted(self, what: str) -> StepFailed:
+        A shell tells the signal of its last command by its own exit code. Who does not heed SIGXCPU is killed
+        a second later.
+        """
+        limits, used = self.limits, self._told.get("cpu", 0) / 1000
+        late = number == signal.SIGKILL and used > limits.cpu_seconds
+        if limits.cpu_seconds and (late or number == signal.SIGXCPU):
+            raise self._exhausted(f"used more than {limits.cpu_seconds:,} s of CPU")
+        if limits.file_size and number == signal.SIGXFSZ:
+            raise self._exhausted(f"wrote a file of more than {limits.file_size:,} bytes")
+
+    def _exhausted(self, what: str, hint: str = "let it do less at one time") -> StepFailed:
         """Returns the error for a limit."""
-        return StepFailed(
-            f"{self._name} {what}, so it was ended", Category.RESOURCE, hint="let it do less at one time"
-        )
+        return StepFailed(f"{self._name} {what}, so it was ended", Category.RESOURCE, hint=hint)
 
 
 def _not_started(name: str, error: OSError) -> StepFailed:
@@ -404,29 +448,15 @@ def _not_started(name: str, error: OSError) -> StepFailed:
     return StepFailed(f"{name} could not be started: {error.strerror}", Category.CONFIGURATION, hint=hint)
 
 
-async def _uninterrupted(work: Awaitable[Result]) -> Result:
-    """Awaits something that must be finished first, however often the caller is cancelled meanwhile."""
-    task = asyncio.ensure_future(work)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            cancelled = True
-    if cancelled:
-        raise asyncio.CancelledError
-    return task.result()
-
-
-def _force(launcher: int, command: int | str | None) -> None:
+def _force(launcher: int, command: int) -> None:
     """Kills a launcher that does not answer, and the group it leads to."""
     with suppress(ProcessLookupError):
         os.kill(launcher, signal.SIGKILL)
     _force_group(command)
 
 
-def _force_group(command: int | str | None) -> None:
-    """Kills the group of a command whose launcher is gone."""
-    if isinstance(command, int):
+def _force_group(command: int) -> None:
+    """Kills the group of a command whose launcher is gone; 0 and 1 would mean our own, and everybody's."""
+    if command > 1:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(command, signal.SIGKILL)

@@ -1,4 +1,8 @@
-"""`search-files`: lines that a regular expression is found in."""
+"""`search-files`: lines that a regular expression is found in, or those that words fit best.
+
+Both are done by a script in a process of its own: an expression may never end, and ranking takes computing
+that would keep the worker from everything else.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,9 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from taskmark.contracts import ADAPTER_LIMIT
 from taskmark.errors import StepFailed
@@ -24,28 +28,72 @@ from taskmark.tools.sizes import json_size
 from taskmark.tools.validation import Arguments
 
 SCANNER: Final = (sys.executable, "-I", "-S", str(Path(__file__).with_name("scan.py")))
+RANKER: Final = (sys.executable, "-I", "-S", str(Path(__file__).with_name("rank.py")))
 SECONDS: Final = 30.0
 LARGEST_FILE: Final = 4 * 1024**2
 MOST_TEXT: Final = 64 * 1024**2
+MOST_WORDS: Final = 32
+"""Of a query; the others are left out."""
+_WORD: Final = re.compile(r"[^\W_]+")
 
 
 class SearchFilesParameters(Arguments):
     """Where to look, and for what."""
 
     path: str = Field(default=".", description="A file or directory under the root")
-    pattern: str = Field(description="A regular expression, looked for in each line")
+    pattern: str | None = Field(default=None, description="A regular expression, looked for in each line")
+    query: str | None = Field(
+        default=None, max_length=1000, description="Words, as people type them: what fits best comes first"
+    )
     files: str = Field(default="**/*", description="Which files of a directory")
-    max_matches: int = Field(default=1000, ge=1, le=10_000)
+    max_matches: int = Field(default=1000, ge=1, le=10_000, description="Of a pattern")
+    limit: int = Field(default=20, ge=1, le=1000, description="Places that a query finds, at most")
 
     @field_validator("pattern")
     @classmethod
-    def _is_expression(cls, pattern: str) -> str:
+    def _is_expression(cls, pattern: str | None) -> str | None:
         """The problem is named before a process is started for it."""
         try:
-            re.compile(pattern)
+            re.compile(pattern or "")
         except (re.error, RecursionError, OverflowError) as error:
             raise ValueError(f"no regular expression: {error}") from error
         return pattern
+
+    @field_validator("query")
+    @classmethod
+    def _has_words(cls, query: str | None) -> str | None:
+        """Without any, nothing could fit."""
+        if query is not None and not _words(query):
+            raise ValueError("it has no words")
+        return query
+
+    @model_validator(mode="after")
+    def _one_question(self) -> Self:
+        """Of two questions one would go unanswered, and a limit of the other one unheeded."""
+        if (self.pattern is None) == (self.query is None):
+            raise ValueError('give "pattern" or "query"')
+        if "limit" in self.model_fields_set and self.query is None:
+            raise ValueError('"limit" is for a query; of a pattern it is "maxMatches"')
+        if "max_matches" in self.model_fields_set and self.pattern is None:
+            raise ValueError('"maxMatches" is for a pattern; of a query it is "limit"')
+        return self
+
+    @property
+    def most(self) -> int:
+        """How many matches are returned at most."""
+        return self.limit if self.pattern is None else self.max_matches
+
+    @property
+    def request(self) -> dict[str, Json]:
+        """Returns what the script is told."""
+        if self.pattern is None:
+            return {"words": _words(self.query or ""), "most": self.most}
+        return {"pattern": self.pattern, "most": self.most}
+
+
+def _words(query: str) -> list[str]:
+    """Returns the distinct words of a query, in lower case."""
+    return list(dict.fromkeys(_WORD.findall(query.lower())))[:MOST_WORDS]
 
 
 class SearchFiles(Tool[SearchFilesParameters]):
@@ -59,20 +107,20 @@ class SearchFiles(Tool[SearchFilesParameters]):
         self._limits = limits or ProcessLimits(kept=16 * 1024**2, grace=0.2)
 
     async def execute(self, parameters: SearchFilesParameters, context: StepContext) -> Json:
-        """Returns `matches` (file, line, text), how many `files` were searched, and `truncated`: whether
-        there may be more.
+        """Returns `matches` (file, line, text; of a query also `score`, by which they are sorted), how many
+        `files` were searched, and `truncated`: whether there may be more.
 
-        The search runs in a process of its own for at most 30 s, because a pattern may never end. Raises
-        `StepFailed`.
+        The search takes at most 30 s. Raises `StepFailed`.
         """
         text = await asyncio.to_thread(gather, context, parameters)
-        command = Command(SCANNER, stdin=text.content(parameters), timeout=SECONDS)
+        script = RANKER if parameters.pattern is None else SCANNER
+        command = Command(script, stdin=text.content(parameters.request), timeout=SECONDS, says=False)
         ended = await run(command, context, self._limits)
         if ended.exit_code:
             raise StepFailed(f"search-files: {ended.reason}")
         found = [json.loads(line) for line in ended.stdout.text.splitlines()]
         matches = _fitting(found)
-        truncated = text.truncated or len(matches) < len(found) or len(found) == parameters.max_matches
+        truncated = text.truncated or len(matches) < len(found) or len(found) == parameters.most
         return {"matches": matches, "files": len(text.chunks), "truncated": truncated}
 
     def estimate_duration(self, parameters: SearchFilesParameters) -> float:
@@ -93,10 +141,9 @@ class Text:
     truncated: bool
     """Whether there is more than is searched at one time."""
 
-    def content(self, parameters: SearchFilesParameters) -> bytes:
-        """Returns it as the scanner reads it."""
-        request = json.dumps({"pattern": parameters.pattern, "most": parameters.max_matches})
-        parts = [request.encode() + b"\n"]
+    def content(self, request: dict[str, Json]) -> bytes:
+        """Returns it as the scripts read it, after what they are told to do."""
+        parts = [json.dumps(request).encode() + b"\n"]
         for file, content in self.chunks:
             parts += json.dumps({"file": file, "bytes": len(content)}).encode(), b"\n", content
         return b"".join(parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Final, Self
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,11 @@ from taskmark.tools.sizes import json_size, keep_tail
 from taskmark.tools.validation import Arguments
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
+SHORTAGES: Final = (
+    *("MemoryError", "std::bad_alloc", "Cannot allocate memory"),
+    *("No space left on device", "Disk quota exceeded", "File too large", "Too many open files"),
+)
+"""What programs print when the system, or a limit of ours that it enforces, refuses them something."""
 
 
 class ShellParameters(Arguments):
@@ -52,7 +57,8 @@ class Shell(Tool[ShellParameters]):
     async def execute(self, parameters: ShellParameters, context: StepContext) -> Json:
         """Returns `exit_code`, `stdout`, `stderr` and `truncated`, the streams whose beginning is missing.
 
-        Raises `StepFailed`: transient for a non-zero exit, configuration for 126 and 127.
+        Raises `StepFailed`: transient for a non-zero exit, resource if it says that it lacked something,
+        configuration for 126 and 127.
         """
         ended = await run(_command(parameters), context, self._limits)
         if ended.exit_code and not parameters.allow_failure:
@@ -65,11 +71,14 @@ class Shell(Tool[ShellParameters]):
 
 
 def _command(parameters: ShellParameters) -> Command:
-    """Returns what to start."""
+    """Returns what to start. Raises `StepFailed` (configuration)."""
     words = (
         parameters.command if isinstance(parameters.command, list) else ["/bin/sh", "-c", parameters.command]
     )
-    stdin = None if parameters.stdin is None else parameters.stdin.encode()
+    try:
+        stdin = None if parameters.stdin is None else parameters.stdin.encode()
+    except UnicodeEncodeError as error:
+        raise StepFailed("stdin: no text that a program can be given", Category.CONFIGURATION) from error
     return Command(tuple(words), directory=parameters.cwd, environment=parameters.env, stdin=stdin)
 
 
@@ -79,6 +88,8 @@ def _failed(ended: Ended) -> StepFailed:
         return StepFailed(
             ended.reason, Category.CONFIGURATION, hint="a program it calls is missing or is not executable"
         )
+    if any(word in ended.stderr.text for word in SHORTAGES):
+        return StepFailed(ended.reason, Category.RESOURCE, hint="let it do less at one time")
     return StepFailed(ended.reason, hint="set `allowFailure: true` if this exit code is an answer")
 
 

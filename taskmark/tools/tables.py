@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from taskmark.errors import Category, StepFailed
-from taskmark.ports import Health, StepContext, Tool
+from taskmark.ports import StepContext
 from taskmark.task.model import Json
-from taskmark.tools.files import confinement_health, decoded, read_bytes
+from taskmark.tools.files import FileTool, decoded, read_bytes
 from taskmark.tools.sizes import capped
 from taskmark.tools.validation import Arguments
 
@@ -34,7 +34,7 @@ class ReadCsvParameters(Arguments):
     types: bool = Field(default=True, description="Read columns of numbers as numbers")
 
 
-class ReadCsv(Tool[ReadCsvParameters]):
+class ReadCsv(FileTool[ReadCsvParameters]):
     """Reads a CSV file."""
 
     name = "read-csv"
@@ -44,14 +44,6 @@ class ReadCsv(Tool[ReadCsvParameters]):
     async def execute(self, parameters: ReadCsvParameters, context: StepContext) -> Json:
         """Returns `columns` and `rows`, one object per row. Raises `StepFailed`."""
         return await asyncio.to_thread(read_table, parameters, context)
-
-    def estimate_duration(self, parameters: ReadCsvParameters) -> float:
-        """Seconds: a disk is fast."""
-        return 0.1
-
-    async def health_check(self) -> Health:
-        """Whether this system can open files relative to directories."""
-        return confinement_health()
 
 
 def read_table(parameters: ReadCsvParameters, context: StepContext) -> Json:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
 from taskmark.errors import Category, StepFailed
 from taskmark.task.catalog import Misfit
+from taskmark.task.durations import parse_duration
 from taskmark.task.hints import closest
 from taskmark.task.model import Json
 
 Model = TypeVar("Model", bound=BaseModel)
+Timeout: TypeAlias = Annotated[
+    float,
+    Field(gt=0),
+    BeforeValidator(parse_duration),
+    Field(json_schema_extra={"type": ["string", "integer"], "default": "30s", "exclusiveMinimum": 0}),
+]
+"""Seconds, written as a duration; 30 unless given."""
 
 
 class Arguments(BaseModel):

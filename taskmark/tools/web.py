@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from taskmark.contracts import ADAPTER_LIMIT
 from taskmark.errors import Category, StepFailed
 from taskmark.ports import Health, StepContext, Tool
-from taskmark.task.durations import parse_duration
 from taskmark.task.model import Json
+from taskmark.tools.call_failures import category_of, distrust, is_wrong_call, pause_asked
+from taskmark.tools.http_client import checked_client, host_of, trusted
 from taskmark.tools.sizes import capped
-from taskmark.tools.validation import Arguments
+from taskmark.tools.validation import Arguments, Timeout
 
 if TYPE_CHECKING:
     import ssl
@@ -33,7 +34,9 @@ RESERVED_HEADERS: Final = frozenset(
 KEPT_ACROSS_HOSTS: Final = frozenset(
     {"accept", "accept-encoding", "accept-language", "user-agent", "content-type"}
 )
-RETRIED: Final = frozenset({408, 425, 429})
+PACKED: Final = frozenset({"gzip", "x-gzip", "deflate"})
+NO_TEXT: Final = frozenset({"idna", "punycode", "undefined"})
+"""Encodings of names, not of texts: of a long text they take minutes, in which nothing else runs."""
 TOO_LARGE: Final = "ask for less, such as one page, or fetch it to a file with shell"
 
 
@@ -45,12 +48,7 @@ class HttpParameters(Arguments):
     headers: dict[str, str] = Field(default_factory=dict)
     json_body: Json = Field(default=None, alias="json", description="Sent as JSON")
     body: str | None = Field(default=None, description="Sent as it is")
-    timeout: Annotated[float, BeforeValidator(parse_duration)] = Field(
-        default=30.0,
-        gt=0,
-        description="A duration such as 30s, for all of it, redirects too",
-        json_schema_extra={"type": ["string", "integer"], "default": "30s", "exclusiveMinimum": 0},
-    )
+    timeout: Timeout = Field(default=30.0, description="A duration such as 30s, for all of it, redirects too")
     raise_for_status: bool = Field(default=True, description="Fail for a status of 400 and above")
     allow_failure: bool = Field(default=False, description="The same as `raiseForStatus: false`")
 
@@ -94,8 +92,8 @@ class Http(Tool[HttpParameters]):
         resolver: Resolve | None = None,
     ) -> None:
         self._given_policy = policy
-        self._given_certificates = certificates
-        self._given_resolver = resolver
+        self._certificates = certificates
+        self._resolver = resolver
 
     @cached_property
     def _policy(self) -> NetworkPolicy:
@@ -103,13 +101,6 @@ class Http(Tool[HttpParameters]):
         from taskmark.tools.network import NetworkPolicy
 
         return self._given_policy or NetworkPolicy()
-
-    @cached_property
-    def _certificates(self) -> ssl.SSLContext:
-        """Whom to trust. Reading it takes some 20 ms, so it is kept."""
-        import httpx2
-
-        return self._given_certificates or httpx2.create_ssl_context()
 
     async def execute(self, parameters: HttpParameters, context: StepContext) -> Json:
         """Returns `status`, `headers` (names in lower case) and `json` or `text`. Raises `StepFailed`."""
@@ -119,25 +110,23 @@ class Http(Tool[HttpParameters]):
         try:
             async with asyncio.timeout(seconds), self._client() as client:
                 response = await _send(client, _request(client, parameters, context), self._policy)
-                content = await _content(response)
+                content = await _content(response, context.resources)
         except (TimeoutError, httpx2.TimeoutException) as error:
             raise StepFailed(
                 f"{parameters.method} {_shown(parameters.url)}: no answer within {seconds:g} s"
             ) from error
-        except (httpx2.InvalidURL, httpx2.HTTPError) as error:
+        except (httpx2.InvalidURL, httpx2.HTTPError, UnicodeError) as error:
             raise _failure(f"{parameters.method} {_shown(parameters.url)}", error) from error
         if response.is_error and parameters.raise_for_status and not parameters.allow_failure:
             raise _bad_status(response, content)
         return capped(_output(response, content), source="the answer", advice=TOO_LARGE)
 
     def _client(self) -> httpx2.AsyncClient:
-        """Returns a client for one call: nothing is carried from one step to another."""
-        import httpx2
+        return checked_client(self._policy, self._certificates, self._resolver)
 
-        from taskmark.tools.network import CheckedTransport, resolve
-
-        transport = CheckedTransport(self._policy, self._certificates, self._given_resolver or resolve)
-        return httpx2.AsyncClient(transport=transport, trust_env=False, timeout=None)
+    def target(self, parameters: HttpParameters) -> str | None:
+        """The host and its port."""
+        return host_of(parameters.url) or None
 
     def estimate_duration(self, parameters: HttpParameters) -> float:
         """Seconds: a call over the network."""
@@ -147,13 +136,14 @@ class Http(Tool[HttpParameters]):
         """Whether it can be used, and where it may call."""
         hosts = ", ".join(self._policy.allow_hosts) or "any public host"
         private = ", private addresses too" if self._policy.allow_private else ""
-        return Health(healthy=bool(self._certificates), message=f"may call {hosts}{private}")
+        return Health(healthy=bool(self._certificates or trusted()), message=f"may call {hosts}{private}")
 
 
 def _request(client: httpx2.AsyncClient, parameters: HttpParameters, context: StepContext) -> httpx2.Request:
     """Returns the first request."""
     headers = {
         "user-agent": "taskmark",
+        "accept-encoding": "gzip",
         **{name.lower(): value for name, value in parameters.headers.items()},
     }
     if parameters.method not in SAFE_METHODS and context.idempotency_key:
@@ -174,9 +164,11 @@ async def _send(
         policy.check_url(request.url)
         response = await client.send(request, stream=True)
         following = response.next_request
-        if following is None:
+        if following is None and not response.has_redirect_location:
             return response
         await response.aclose()
+        if following is None:
+            raise StepFailed(f"{request.url.host} redirects to what is no URL", Category.LOGIC)
         request = _redirected(request, following)
     raise StepFailed(f"{request.url.host}: more than {MOST_REDIRECTS} redirects", Category.LOGIC)
 
@@ -193,18 +185,56 @@ def _redirected(before: httpx2.Request, following: httpx2.Request) -> httpx2.Req
     return following
 
 
-async def _content(response: httpx2.Response) -> bytes:
+async def _content(response: httpx2.Response, resources: dict[str, float]) -> bytes:
     """Returns the body. Raises `StepFailed` (resource) as soon as it is larger than may be returned."""
-    content = bytearray()
-    async for chunk in response.aiter_bytes(64 * 1024):
-        content += chunk
-        if len(content) > ADAPTER_LIMIT:
-            raise StepFailed(
-                f"{response.url.host} answers with more than {ADAPTER_LIMIT:,} bytes",
-                Category.RESOURCE,
-                hint=TOO_LARGE,
-            )
+    body, content = _Body(response), bytearray()
+    try:
+        async for chunk in response.aiter_raw():
+            content += body.unpacked(chunk, ADAPTER_LIMIT + 1 - len(content))
+            if max(body.arrived, len(content)) > ADAPTER_LIMIT:
+                raise StepFailed(
+                    f"{body.host} answers with more than {ADAPTER_LIMIT:,} bytes",
+                    Category.RESOURCE,
+                    hint=TOO_LARGE,
+                )
+    finally:
+        resources["received_bytes"] = resources.get("received_bytes", 0.0) + body.arrived
+    body.check_end()
     return bytes(content)
+
+
+class _Body:
+    """What is small on the wire can be large unpacked, or be much work that leads to nothing. So it is
+    unpacked here, never more of it than is asked for, and only if it was packed once."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        """Raises `StepFailed` (logic) for an encoding that was not asked for."""
+        import zlib
+
+        self.host, self.arrived = response.url.host, 0
+        encoding = response.headers.get("content-encoding", "").strip().lower()
+        if encoding not in ("", "identity", *PACKED):
+            said = f"{self.host} answers in the encoding {encoding[:40]!r}, which it was not asked for"
+            raise StepFailed(said, Category.LOGIC)
+        # 32: by the header it tells whether it is gzip or zlib's own format.
+        self._unzip = zlib.decompressobj(zlib.MAX_WBITS | 32) if encoding in PACKED else None
+
+    def unpacked(self, chunk: bytes, most: int) -> bytes:
+        """Returns what is in a part of the body, if it was packed at most so many bytes of it."""
+        import zlib
+
+        self.arrived += len(chunk)
+        if self._unzip is None:
+            return chunk
+        try:
+            return self._unzip.decompress(chunk, most)
+        except zlib.error as error:
+            raise StepFailed(f"{self.host} answers with what cannot be unpacked: {error}") from error
+
+    def check_end(self) -> None:
+        """Raises `StepFailed` (transient) if the end is missing."""
+        if self._unzip is not None and self.arrived and not self._unzip.eof:
+            raise StepFailed(f"{self.host} answers with what ends in the middle")
 
 
 def _output(response: httpx2.Response, content: bytes) -> dict[str, Json]:
@@ -228,44 +258,36 @@ def _headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 def _text(response: httpx2.Response, content: bytes) -> str:
     """Returns the body as text, by the encoding it names."""
+    import codecs
+
     try:
-        return content.decode(response.charset_encoding or "utf-8", errors="replace")
-    except LookupError:
-        return content.decode(errors="replace")
+        encoding = codecs.lookup(response.charset_encoding or "utf-8").name
+        if encoding not in NO_TEXT:
+            return content.decode(encoding, errors="replace")
+    except (LookupError, ValueError):
+        pass  # there is no such encoding, or it is not one of texts
+    return content.decode(errors="replace")
 
 
 def _bad_status(response: httpx2.Response, content: bytes) -> StepFailed:
     """Returns the error for a status of 400 and above."""
-    status = response.status_code
-    if status in RETRIED or status >= 500:
-        category = Category.TRANSIENT
-    else:
-        category = Category.PERMISSION if status in (401, 403) else Category.LOGIC
+    category = category_of(response.status_code)
     after = response.headers.get("retry-after")
     said = _text(response, content).strip()[:500]
-    parts = [f"{response.url.host} answers {status} {response.reason_phrase}".rstrip()]
+    parts = [f"{response.url.host} answers {response.status_code} {response.reason_phrase}".rstrip()]
     parts += [f"retry after {after[:40]}"] if after else []
     parts += [said] if said else []
-    return StepFailed("; ".join(parts), category, hint="set `raiseForStatus: false` if this is an answer")
+    hint = "set `raiseForStatus: false` if this is an answer"
+    return StepFailed("; ".join(parts), category, hint=hint, retry_after=pause_asked(after))
 
 
 def _failure(call: str, error: Exception) -> StepFailed:
     """Returns the error for a call that got no answer."""
-    import ssl
-
-    import httpx2
-
-    if isinstance(error, (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)):
+    if is_wrong_call(error):
         return StepFailed(f"{call}: {error}", Category.CONFIGURATION, hint="correct the call")
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return StepFailed(
-                f"{call}: {cause.verify_message}",
-                Category.CONFIGURATION,
-                hint="its certificate is not trusted here",
-            )
-        cause = cause.__cause__ or cause.__context__
+    if (why := distrust(error)) is not None:
+        hint = "its certificate is not trusted here"
+        return StepFailed(f"{call}: {why}", Category.CONFIGURATION, hint=hint)
     return StepFailed(f"{call}: {error or type(error).__name__}")
 
 

@@ -17,26 +17,44 @@ from typing import Any
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from taskmark.contracts import StepCall, StepDone, StepStatus
+from taskmark.contracts import (
+    CIRCUIT_OPEN,
+    INTERRUPTED,
+    NOTIFY_KIND,
+    WORKER_SHUTDOWN,
+    StepCall,
+    StepDone,
+    StepStatus,
+)
 from taskmark.errors import Category, Failure
 from taskmark.failures import failure_from
 from taskmark.identity import worker_identity
 from taskmark.ports import Recorder
 from taskmark.projection import attempt_of
-from taskmark.records import AttemptRecord
+from taskmark.records import AttemptRecord, Record
 
 TOLD_AFTER = 0.1
 """Seconds after which an attempt is told to run. Of most steps only the end is told: half the work."""
 
 
+SAID_LENGTH = 200
+"""Characters of what a step says: the server keeps it with every beat."""
+
+
 class Heart:
-    """Keeps the last details and sends them with every beat, so that a later attempt finds them."""
+    """Keeps the last details and sends them with every beat, so that a later attempt finds them.
+
+    Second in a beat is what the step said last, for people: no attempt gets it.
+    """
 
     def __init__(self) -> None:
         info = activity.info()
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
-        self._details: tuple[Any, ...] = tuple(info.heartbeat_details)
+        self._details: tuple[Any, ...] = tuple(one for one in info.heartbeat_details[:1] if one is not None)
+        self._said = ""
+        self.resources: dict[str, float] = {}
+        """What the attempt used so far, however it ends."""
         timeout = info.heartbeat_timeout
         self._interval = timeout.total_seconds() / 3 if timeout else None
         self._next: asyncio.TimerHandle | None = None
@@ -49,7 +67,17 @@ class Heart:
     def keep(self, *details: Any) -> None:
         """Keeps details for a later attempt. A tool that runs in a thread may call it there."""
         self._details = details
-        self._loop.call_soon_threadsafe(partial(activity.heartbeat, *details), context=self._context)
+        self._loop.call_soon_threadsafe(partial(activity.heartbeat, *self._beaten), context=self._context)
+
+    def say(self, text: str) -> None:
+        """Has the next beats tell what the step does just now. A tool that runs in a thread may call it
+        there."""
+        self._said = text[:SAID_LENGTH]
+
+    @property
+    def _beaten(self) -> tuple[Any, ...]:
+        """What a beat carries."""
+        return (self.details, self._said) if self._said else self._details
 
     def start(self) -> None:
         """Beats until it is stopped. Cancellation and the loss of a worker are noticed only by beats.
@@ -70,10 +98,17 @@ class Heart:
     def _beat(self) -> None:
         if self._interval is not None:
             self._await_next(self._interval)
-            activity.heartbeat(*self._details)
+            activity.heartbeat(*self._beaten)
 
     def _await_next(self, seconds: float) -> None:
         self._next = self._loop.call_later(seconds, self._beat, context=self._context)
+
+
+class Unrecorded:
+    """Takes the records of what is no step."""
+
+    def record(self, *_records: Record) -> None:
+        """Forgets them."""
 
 
 async def supervised(
@@ -83,11 +118,15 @@ async def supervised(
 ) -> StepDone:
     """Runs the body within the step's timeout, with heartbeats, and records the attempt.
 
-    Raises `ApplicationError` with the `Failure` and the last heartbeat details as its details.
+    Raises `ApplicationError` with the `Failure` and the last heartbeat details as its details. A call that
+    goes on from its heartbeat answers a cancellation so too: whether it was a pause or the end, the workflow
+    knows.
     """
     heart = Heart()
     heart.start()
     started = datetime.now(UTC)
+    if call.kind == NOTIFY_KIND:
+        recorder = Unrecorded()
     begun = partial(_record_begun, call, recorder, started)
     told = asyncio.get_running_loop().call_later(TOLD_AFTER, begun)
     limit = asyncio.timeout(call.timeout)
@@ -95,14 +134,23 @@ async def supervised(
         async with limit:
             done = await body(heart)
     except asyncio.CancelledError:
+        if _is_interrupted(call):
+            raise _goes_on(INTERRUPTED, call, heart, started) from None
+        if activity.is_worker_shutdown():
+            raise _goes_on(WORKER_SHUTDOWN, call, heart, started) from None
         _record_cancelled(call, recorder, started)
         raise
     except (Exception, SystemExit) as error:  # a tool that exits Python must not take the worker with it
+        if _is_interrupted(call) and not limit.expired():
+            raise _goes_on(INTERRUPTED, call, heart, started) from None  # it broke while it was ended
         failure = timed_out(call) if limit.expired() else failure_of(error, call)
-        ended = {"started_at": started, "finished_at": datetime.now(UTC), "error": failure}
+        if call.waits and failure.type == CIRCUIT_OPEN:
+            raise reported(failure, last_details(call, heart)) from None  # it was not tried
+        used = heart.resources or None
+        ended = {"started_at": started, "finished_at": datetime.now(UTC), "error": failure, "used": used}
         recorder.record(_attempt(call, StepStatus.FAILED, **ended))
         activity.logger.warning("%s failed: %s", call.step, failure.message)
-        raise reported(failure, heart.details) from None
+        raise reported(failure, last_details(call, heart)) from None
     finally:
         told.cancel()
         heart.stop()
@@ -115,13 +163,35 @@ def _record_begun(call: StepCall, recorder: Recorder, started: datetime) -> None
     recorder.record(_attempt(call, StepStatus.RUNNING, started_at=started))
 
 
-def _record_cancelled(call: StepCall, recorder: Recorder, started: datetime) -> None:
-    """A worker that shuts down hands its attempt over: that is not a failure, and does not count.
+def last_details(call: StepCall, heart: Heart) -> Any:
+    """Returns from where a call goes on: what this attempt kept last, else what it was given."""
+    return call.resume if heart.details is None else heart.details
 
-    What has lost its workflow ends quietly: the SDK logs a cancellation that nobody asked for with its stack.
+
+def _is_interrupted(call: StepCall) -> bool:
+    """Whether the call has to end now, and goes on from its heartbeat should it have been a pause."""
+    details = activity.cancellation_details()
+    return call.resumes and details is not None and details.cancel_requested
+
+
+def _goes_on(kind: str, call: StepCall, heart: Heart, started: datetime) -> ApplicationError:
+    """Returns what tells that a call was ended where it was: no failure, and nothing that counts.
+
+    A worker that shuts down is replaced by the server's own retry, except of what is being cancelled.
     """
-    if activity.is_worker_shutdown():
-        raise ApplicationError("the worker is shutting down; another one takes over", type="worker_shutdown")
+    ran = (datetime.now(UTC) - started).total_seconds()
+    is_last = kind == INTERRUPTED
+    message = (
+        "it was ended where it was" if is_last else "the worker is shutting down; another one takes over"
+    )
+    details = (last_details(call, heart), ran)
+    category = ApplicationErrorCategory.BENIGN if is_last else ApplicationErrorCategory.UNSPECIFIED
+    return ApplicationError(message, *details, type=kind, non_retryable=is_last, category=category)
+
+
+def _record_cancelled(call: StepCall, recorder: Recorder, started: datetime) -> None:
+    """What has lost its workflow ends quietly: the SDK logs a cancellation that nobody asked for with its
+    stack."""
     ended = {"started_at": started, "finished_at": datetime.now(UTC)}
     recorder.record(_attempt(call, StepStatus.CANCELLED, **ended))
     details = activity.cancellation_details()
@@ -159,4 +229,5 @@ def failure_of(error: BaseException, call: StepCall) -> Failure:
 
 
 def _attempt(call: StepCall, status: StepStatus, **fields: Any) -> AttemptRecord:
-    return attempt_of(call, status, worker=worker_identity(), **fields)
+    delivery = activity.info().attempt
+    return attempt_of(call, status, worker=worker_identity(), delivery=delivery, **fields)

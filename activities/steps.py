@@ -11,23 +11,34 @@ from typing import Any, TypeVar
 from temporalio import activity
 from temporalio.common import RawValue
 
-from activities.boundary import Heart, supervised
+from activities.answers import Answers
+from activities.boundary import Heart, last_details, supervised
+from activities.circuits import Circuits
 from activities.companions import Companions
+from activities.places import Places
+from activities.sharing import Sharing
+from taskmark.circuit import Rules
 from taskmark.contracts import (
     AGENT_ACTIVITY,
     AGGREGATE_ACTIVITY,
     ARTIFACT_KEY,
+    INLINE_LIMIT,
     KIND_ACTIVITY,
     TOOL_ACTIVITY,
     StepCall,
     StepDone,
+    artifact_content,
     artifact_reference,
+    each_of,
     is_artifact,
+    stands_for_items,
 )
 from taskmark.errors import Category, StepFailed
 from taskmark.identity import worker_identity
+from taskmark.inquiries import inquiry
 from taskmark.ports import Answer, Artifacts, Question, Recorder, StepContext
 from taskmark.registry import Registry
+from taskmark.shared import MemoryShared, Shared
 from taskmark.task.model import Agent, Json
 from taskmark.tools.sizes import capped, is_light
 
@@ -40,14 +51,30 @@ class StepActivities:
     """Runs steps by the adapters it is given."""
 
     def __init__(
-        self, registry: Registry, ask: Ask, artifacts: Artifacts, recorder: Recorder, *, root: Path
+        self,
+        registry: Registry,
+        ask: Ask,
+        artifacts: Artifacts,
+        recorder: Recorder,
+        *,
+        root: Path,
+        shared: Shared | None = None,
+        rules: Rules | None = None,
+        places: Places | None = None,
     ) -> None:
+        """`shared` is what workers share, or only this one knows it; `rules` are of its circuit breakers,
+        `places` for how much may be called at once."""
         self._registry = registry
         self._ask = ask
         self._artifacts = artifacts
         self._recorder = recorder
         self._root = root
         self._companions = Companions()
+        self._shared = shared or MemoryShared()
+        sharing = Sharing(self._shared)
+        self._circuits = Circuits(sharing, rules or Rules())
+        self._answers = Answers(sharing)
+        self._places = places or Places({}, None)
 
     def all(self) -> list[Callable[..., Any]]:
         """Returns one activity per name, so that the Web UI reads like the task."""
@@ -88,9 +115,9 @@ class StepActivities:
             given = is_light(call.arguments, call.context, call.values)
             resolved = await _beside(resolve, call, self._artifacts, at_once=given)
             context = self._context(call, heart)
-            done = await body(resolved, context)
-            done = done.model_copy(update={"resources": context.resources or None})
-            return await self._kept(done, call.inline_limit)
+            done = await self._answered(resolved, context, body)
+            asks = call.agent is not None and inquiry(done.output) is not None
+            return await self._kept(done, INLINE_LIMIT if asks else call.inline_limit)
 
         run = activity.info().workflow_run_id or ""
         with self._companions.running(run):
@@ -99,15 +126,33 @@ class StepActivities:
             await self._companions.end_together(run)
         return done
 
+    async def _answered(self, call: StepCall, context: StepContext, body: Body) -> StepDone:
+        """Returns what the call returns, or what it did before."""
+        tool = self._registry.tools.get(call.name) if call.kind == "tool" else None
+        version = getattr(tool, "version", "")
+        kept = await self._answers.find(call, version)
+        if kept is not None:
+            return kept
+        async with self._places.taken(call, context):
+            done = await body(call, context)
+        done = done.model_copy(update={"resources": context.resources or None})
+        if inquiry(done.output) is None:  # who asks a person has not answered
+            await self._answers.keep(call, version, done)
+        return done
+
     async def _tool(self, call: StepCall, context: StepContext) -> StepDone:
         tool = self._registry.tool(call.name)
         parameters = tool.validate(call.arguments)
-        return StepDone(output=await tool.execute(parameters, context))
+        async with self._circuits.guard(call.name, tool.target(parameters), call.timeout):
+            return StepDone(output=await tool.execute(parameters, context))
 
     async def _agent(self, call: StepCall, context: StepContext) -> StepDone:
         if call.agent is None:
             raise StepFailed(f"the agent {call.name} has no text", Category.CONFIGURATION)
-        question = Question(call.description, {**call.context, "with": call.arguments})
+        told = {**call.context, "with": call.arguments}
+        if call.answers:
+            told["answers"] = list(call.answers)
+        question = Question(call.description, told)
         answer = await self._ask(call.agent, question, context)
         return StepDone(output=answer.output, usage=answer.usage, files=answer.files)
 
@@ -120,7 +165,6 @@ class StepActivities:
         return StepDone(output=await handle(call.name, call.description, call.arguments, context))
 
     def _context(self, call: StepCall, heart: Heart) -> StepContext:
-        resume = call.resume if heart.details is None else heart.details
         return StepContext(
             root=self._root,
             execution_id=call.execution_id,
@@ -130,14 +174,18 @@ class StepActivities:
             item=call.item,
             attempt=call.attempt,
             idempotency_key=call.idempotency_key,
+            resources=heart.resources,
             project=call.project,
             trace_id=call.trace_id,
             worker_id=worker_identity(),
             timeout=call.timeout,
             heartbeat=heart.keep,
-            resume=resume,
+            say=heart.say,
+            resume=last_details(call, heart),
             reduced=call.reduced,
             refresh_credentials=call.refresh_credentials,
+            journal=call.journal,
+            shared=self._shared,
         )
 
     async def _kept(self, done: StepDone, limit: int) -> StepDone:
@@ -158,9 +206,15 @@ def resolve(call: StepCall, artifacts: Artifacts) -> StepCall:
     fields = {
         "arguments": filled(call.arguments, artifacts),
         "context": filled(call.context, artifacts),
-        "values": tuple(filled(value, artifacts) for value in call.values),
+        "values": tuple(one for value in call.values for one in _each(value, artifacts)),
     }
     return call.model_copy(update=fields)
+
+
+def _each(value: Json, artifacts: Artifacts) -> tuple[Json, ...]:
+    """Returns a value, or each of those that it stands for."""
+    content = filled(value, artifacts)
+    return each_of(content) if stands_for_items(value) else (content,)
 
 
 def filled(value: Json, artifacts: Artifacts) -> Json:
@@ -177,12 +231,12 @@ def filled(value: Json, artifacts: Artifacts) -> Json:
 def _encoded(output: Json) -> tuple[Json, bytes]:
     """Returns an output as plain JSON and the text of it that is kept. Raises `StepFailed` if it is none."""
     plain = capped(output)
-    return plain, _content_of(plain)
+    return plain, artifact_content(plain)
 
 
 def kept(output: Json, limit: int, artifacts: Artifacts) -> Json:
     """Returns the output, or a reference to it in the artifact store if it is larger than the limit."""
-    content = _content_of(output)
+    content = artifact_content(output)
     if len(content) <= limit:
         return output
     return _saved(content, artifacts)
@@ -190,11 +244,6 @@ def kept(output: Json, limit: int, artifacts: Artifacts) -> Json:
 
 def _saved(content: bytes, artifacts: Artifacts) -> Json:
     return artifact_reference(artifacts.save(content), len(content))
-
-
-def _content_of(output: Json) -> bytes:
-    """Returns the text that stands for an output in the artifact store."""
-    return json.dumps(output, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _missing(wanted: str, broken: Mapping[str, str]) -> StepFailed:

@@ -4,31 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from temporalio import activity
+from temporalio.client import Client
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.steps import kept
 from taskmark.contracts import (
     ARTIFACT_KEY,
     CANCEL_ACTIVITY,
+    CHECKPOINTS_ACTIVITY,
     COMPILE_ACTIVITY,
     LOAD_ARTIFACT_ACTIVITY,
     RECORD_ACTIVITY,
+    ROLL_BACK_ACTIVITY,
     SAVE_ARTIFACT_ACTIVITY,
     Compiled,
     FinalRecord,
+    Resumed,
+    Resuming,
+    RollBack,
+    RolledBack,
     StartTask,
 )
-from taskmark.errors import InvalidInputs, InvalidTask, TaskmarkError
+from taskmark.errors import InvalidInputs, InvalidTask, Refused, TaskmarkError, UnknownExecution, Unreachable
 from taskmark.ports import Artifacts, Recorder
 from taskmark.projection import records_of
 from taskmark.records import Record
 from taskmark.task.model import Json
+from taskmark.tools.journal import bring_back, forget
 
 Compile = Callable[[StartTask], Compiled]
+Resume = Callable[[Client, Resuming], Awaitable[Resumed]]
 
 
 class TaskActivities:
@@ -39,35 +50,64 @@ class TaskActivities:
         compile_task: Compile,
         artifacts: Artifacts,
         recorder: Recorder,
+        resume: Resume,
         is_told: Callable[[Record], bool] = lambda _: False,
+        *,
+        root: Path = Path(),
     ) -> None:
-        """`is_told` says whether this worker told a record's end itself, when it happened."""
+        """`is_told` says whether this worker told a record's end itself, when it happened; `root` is where
+        steps change files."""
         self._is_told = is_told
+        self._root = root
         self._compile = compile_task
+        self._resume = resume
         self._artifacts = artifacts
         self._recorder = recorder
 
     def all(self) -> list[Callable[..., Any]]:
         """Returns the activities."""
-        return [self.compile, self.record, self.cancel, self.load, self.save]
+        return [
+            self.compile,
+            self.checkpoints,
+            self.record,
+            self.cancel,
+            self.load,
+            self.save,
+            self.roll_back,
+        ]
 
     @activity.defn(name=COMPILE_ACTIVITY)
     async def compile(self, request: StartTask) -> Compiled:
         """Reads and checks a task file and the inputs. Raises `invalid_task` or `invalid_inputs`."""
         try:
             return await asyncio.to_thread(self._compile, request)
-        except InvalidTask as error:
-            found = [d.model_dump(mode="json") for d in error.diagnostics]
-            raise _refused("invalid_task", error, {"diagnostics": found}) from None
-        except InvalidInputs as error:
-            raise _refused("invalid_inputs", error, {"problems": list(error.problems)}) from None
         except TaskmarkError as error:
-            raise _refused("invalid_task", error, {"hint": error.hint}) from None
+            raise _refusal(error) from None
+
+    @activity.defn(name=CHECKPOINTS_ACTIVITY)
+    async def checkpoints(self, request: Resuming) -> Resumed:
+        """Returns what an execution may reuse of an earlier one, and compiles what it runs. Raises
+        `invalid_start`, and what `compile` does."""
+        try:
+            return await self._resume(activity.client(), request)
+        except Unreachable:
+            raise  # it may answer later
+        except TaskmarkError as error:
+            raise _refusal(error) from None
 
     @activity.defn(name=RECORD_ACTIVITY)
     async def record(self, final: FinalRecord) -> None:
         """Hands the final state of an execution to the store's spool, but for what is there already."""
         self._recorder.record(*(record for record in records_of(final) if not self._is_told(record)))
+
+    @activity.defn(name=ROLL_BACK_ACTIVITY)
+    async def roll_back(self, request: RollBack) -> RolledBack:
+        """Brings back what a phase changed that did not complete; of one that did it forgets how it was."""
+        if request.keep:
+            with suppress(OSError):  # what is left of it is in nobody's way
+                await asyncio.to_thread(forget, self._root, request.journal)
+            return RolledBack()
+        return await asyncio.to_thread(bring_back, self._root, request.journal)
 
     @activity.defn(name=CANCEL_ACTIVITY)
     async def cancel(self, execution: str) -> None:
@@ -88,6 +128,20 @@ class TaskActivities:
     async def save(self, value: Any) -> Json:
         """Keeps a value in the artifact store and returns its reference."""
         return await asyncio.to_thread(kept, value, 0, self._artifacts)
+
+
+def _refusal(error: TaskmarkError) -> ApplicationError:
+    """Returns what somebody's file, inputs or wish is wrong with, in Temporal's words."""
+    match error:
+        case InvalidTask():
+            found = [d.model_dump(mode="json") for d in error.diagnostics]
+            return _refused("invalid_task", error, {"diagnostics": found})
+        case InvalidInputs():
+            return _refused("invalid_inputs", error, {"problems": list(error.problems)})
+        case Refused() | UnknownExecution():
+            return _refused("invalid_start", error, {"hint": error.hint})
+        case _:
+            return _refused("invalid_task", error, {"hint": error.hint})
 
 
 def _refused(kind: str, error: TaskmarkError, details: Mapping[str, Json]) -> ApplicationError:

@@ -8,14 +8,22 @@ message; fields may be added, never renamed.
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from taskmark.errors import Failure
-from taskmark.task.model import LONGEST, Agent, Json, Phase, TaskDefinition
+from taskmark.task.model import LONGEST, Agent, AskAbove, Json, Phase, TaskDefinition
 
 # --- public names ---------------------------------------------------------------------------------
 
@@ -31,8 +39,11 @@ AGGREGATE_ACTIVITY = "aggregate."
 KIND_ACTIVITY = "step."
 """Prefix, for step kinds registered by users."""
 COMPILE_ACTIVITY = "task.compile"
+NOTIFY_KIND = "notify"
+"""Of calls that tell somebody what happened: they are no steps, and leave no attempt."""
 RECORD_ACTIVITY = "execution.record"
 CANCEL_ACTIVITY = "execution.cancel"
+CHECKPOINTS_ACTIVITY = "execution.checkpoints"
 LOAD_ARTIFACT_ACTIVITY = "artifact.load"
 SAVE_ARTIFACT_ACTIVITY = "artifact.save"
 
@@ -42,6 +53,17 @@ PROJECT_ATTRIBUTE = "TaskmarkProject"
 BUILD_ATTRIBUTE = "TaskmarkBuild"
 SEARCH_ATTRIBUTES = (TASK_ATTRIBUTE, STATUS_ATTRIBUTE, PROJECT_ATTRIBUTE, BUILD_ATTRIBUTE)
 
+ROLL_BACK_ACTIVITY = "execution.roll_back"
+CIRCUIT_OPEN = "circuit_open"
+"""The type of a failure: what was to be called is known to be down, and was not called."""
+HELD_OFF = "held_off"
+"""The type of a failure: it would have been too often, so nothing was called."""
+INTERRUPTED = "interrupted"
+"""Type of the failure with which a call answers that it was ended where it was; its details are the last
+heartbeat's and the seconds it ran."""
+WORKER_SHUTDOWN = "worker_shutdown"
+"""Type of the failure with which a worker hands a call over, with the same details."""
+
 CONTROL_SIGNAL = "control"
 """Parent to child: the newest wish."""
 REPORT_SIGNAL = "report"
@@ -49,18 +71,28 @@ REPORT_SIGNAL = "report"
 SUBTASK_SIGNAL = "subtask"
 """Sub-task to the phase that runs it: whether it stands still."""
 
+SPENDING_SIGNAL = "spending"
+"""Phase to the execution whose budget it spends: what was used, and how many calls want to begin."""
+
 RECORDER_EXTERN = "taskmark_record"
 """The function that a worker lends to its workflows to write records as things happen."""
 REBUILD_EXTERN = "taskmark_rebuild"
 """The function that takes the same records again while a history is replayed, to rebuild the store."""
+EXPERIENCE_EXTERN = "taskmark_experience"
+"""The function that a worker lends to its workflows to look at what earlier executions took. It never waits:
+what is not read yet is None. Only queries and what is shown may depend on it."""
 
 ARTIFACT_KEY = "$artifact"
+ITEMS_KEY = "items"
+"""Of a reference to the outputs of several items or agents: how many they are."""
 INLINE_LIMIT = 32 * 1024
 """Bytes of JSON above which an output travels by reference."""
 ADAPTER_LIMIT = 256 * 1024
 """Bytes of JSON that an adapter may return at most."""
 RESULT_LIMIT = 512 * 1024
 """Bytes of JSON that a whole result may have; above it outputs move to the artifact store."""
+MANY_ITEMS = 1_000
+"""Items above which the outputs of a `forEach` are one document in the artifact store."""
 MEMO_LIMIT = 1024
 SHORT = 200
 LONG = 2_000
@@ -74,9 +106,24 @@ def execution_id(timestamp_ms: int, task_id: str) -> str:
     return f"exec-{timestamp_ms}-{task_id}"
 
 
+def keyed_execution_id(key_sha256: str, task_id: str) -> str:
+    """Returns the id of the one execution that a key of the caller's own names among the task's."""
+    return f"exec-key-{key_sha256[:16]}-{task_id}"
+
+
+def scheduled_execution_id(name: str) -> str:
+    """Returns the id of a schedule's executions, to which Temporal adds the time: `-2026-01-31T06:00:00Z`."""
+    return f"exec-{name}"
+
+
 def phase_workflow_id(execution: str, phase: str) -> str:
     """Returns the workflow id of a phase's child workflow."""
     return f"{execution}/{phase}"
+
+
+def plain_id(step: str) -> str:
+    """Returns a step's id as the file has it, without the number of the item of its phase."""
+    return step.partition("[")[0]
 
 
 def idempotency_key(execution: str, phase: str, step: str, item: int | None) -> str:
@@ -172,8 +219,19 @@ Word = Annotated[str, Field(max_length=200)]
 Id = Annotated[str, Field(max_length=ID_LIMIT)]
 
 
-ENGINE = 1
+HISTORY_EVENTS = 10_000
+"""What `Limits.history_events` is unless somebody says otherwise: far below the 51,200 at which Temporal
+terminates a workflow, and few enough that a worker which takes over replays them soon."""
+ENGINE = 3
 """What `Limits.engine` is for executions that begin now."""
+
+
+class ToolLimits(Message):
+    """What whoever runs the workers says of a tool; a step's own word counts more."""
+
+    heartbeat: Positive | None = None
+    retry: dict[str, int] | None = None
+    """`max_attempts` and `backoff_ms`, for tasks that say nothing of retries."""
 
 
 class Limits(Message):
@@ -193,17 +251,61 @@ class Limits(Message):
     phases: int = Field(default=50, ge=1, le=500)
     """Phases side by side when nothing else limits them."""
     tool_timeouts: dict[str, Positive] = Field(default_factory=dict)
-    """Per tool that declares one."""
+    """Per tool that declares one, or of which the settings say one."""
+    tools: dict[str, ToolLimits] = Field(default_factory=dict)
+    """Per tool of which the settings say anything."""
+    history_events: int = Field(default=HISTORY_EVENTS, ge=50, le=20_000)
+    """About how many events a phase's history has when it continues as new."""
+    resuming: tuple[str, ...] = ()
+    """Tools that can be ended at any moment and go on from their heartbeat."""
     engine: int = Field(default=0, ge=0)
     """Which of its ways that show in history the engine goes by, so that what began under older ones replays.
 
-    From 1 on, timers that end with their workflow are left to it instead of being cancelled.
+    From 1 on, timers that end with their workflow are left to it instead of being cancelled. From 2 on,
+    executions can be held, corrected and continued as docs/semantics.md says of it. From 3 on, a phase
+    does not end while a report of it is on its way, its clock stands while it is held, and
+    what waits in a sub-task is told above.
     """
 
     @property
     def leaves_timers(self) -> bool:
         """Whether a timer that ends with its workflow is left to it: one event less."""
         return self.engine >= 1
+
+    @property
+    def corrects(self) -> bool:
+        """Whether what waits is bound to what it shows, and what is held can be corrected."""
+        return self.engine >= 2
+
+    @property
+    def counts_budgets(self) -> bool:
+        """Whether a task's budget is kept."""
+        return self.engine >= 2
+
+    @property
+    def holds_clocks(self) -> bool:
+        """Whether a phase that is held, or has run out of its time, has it when it goes on."""
+        return self.engine >= 3
+
+    @property
+    def tells_waits(self) -> bool:
+        """Whether a sub-task tells the executions above it what waits there, and notifications tell of
+        budgets that are nearly used up."""
+        return self.engine >= 3
+
+    @property
+    def awaits_reports(self) -> bool:
+        """Whether a phase waits for the arrival of what it has reported before it ends."""
+        return self.engine >= 3
+
+
+class MeteredBy(Message):
+    """A budget that calls are charged to."""
+
+    execution: Id
+    """The execution that counts."""
+    learns: bool = False
+    """Whether it limits what calls use: then not too many may be asked for ahead of what is known."""
 
 
 class StartTask(Message):
@@ -219,6 +321,8 @@ class StartTask(Message):
     build_id: Word | None = None
     resume_from: Json = None
     limits: Limits | None = None
+    budgets: tuple[MeteredBy, ...] = ()
+    """Those of the executions above it, which pay for what it does."""
     trace_id: Word | None = None
     parent_id: Id | None = None
     """The execution that runs this one as a sub-task."""
@@ -239,6 +343,153 @@ class Compiled(Message):
     limits: Limits = Limits()
 
 
+# --- budgets --------------------------------------------------------------------------------------
+
+
+class Used(Message):
+    """What agents used."""
+
+    tokens: int = 0
+    cost: float = 0.0
+    agent_calls: int = 0
+
+    def plus(self, other: Used | None) -> Used:
+        """Returns both together."""
+        if other is None:
+            return self
+        return Used(
+            tokens=self.tokens + other.tokens,
+            cost=self.cost + other.cost,
+            agent_calls=self.agent_calls + other.agent_calls,
+        )
+
+
+class Spent(Used):
+    """What calls of one agent used that have ended, and how many of them were answered: a call that failed
+    tells nothing of what it used."""
+
+    answered: int = 0
+
+
+class Spending(Message):
+    """Phase to the execution whose budget it spends. Everything but `waiting` only ever grows, so that the
+    newest message says all of the ones before it. By agent; one that is chosen as the call begins is ``."""
+
+    workflow: str
+    """Who asks, and is told what is granted."""
+    run: str
+    """The first run of that workflow: another one under the same id begins to count anew."""
+    waiting: dict[str, int] = Field(default_factory=dict)
+    """Calls that want to begin, beyond what has been heard to be granted."""
+    heard: dict[str, int] = Field(default_factory=dict)
+    """Permits that have been heard of."""
+    returned: dict[str, int] = Field(default_factory=dict)
+    """Permits that no call used."""
+    ended: dict[str, Spent] = Field(default_factory=dict)
+    """Calls that have ended."""
+    closed: bool = False
+    """It asks no more."""
+
+
+# --- going on from an earlier execution -----------------------------------------------------------
+
+
+class ResumeFrom(Message):
+    """Which execution to go on from, and from where; given as its id alone, from wherever it was."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    execution: Id
+    phase: Word | None = None
+    """This phase and all that depends on it run anew."""
+    checkpoint: Word | None = None
+    """Only what had completed when the phase with this label ended is reused."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_its_id(cls, given: Any) -> Any:
+        return {"execution": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _one_place(self) -> ResumeFrom:
+        if self.phase is not None and self.checkpoint is not None:
+            raise ValueError("give `phase` or `checkpoint`, not both")
+        return self
+
+
+class Remembered(Message):
+    """A step in a checkpoint: how it ended, and what it would have to be again to end the same."""
+
+    status: StepStatus
+    definition: str = ""
+    """Hash of what the file says of it; empty if it never came to running."""
+    reads: dict[str, str] = Field(default_factory=dict)
+    """Hashes of what it read, by name."""
+    output: Json = None
+    """Of one with items that did not complete: those of the items that did."""
+    items: tuple[str, ...] = ()
+    """Of each item that completed the hash of what it was, else empty."""
+    who: tuple[str, ...] = ()
+    """The agents that a plain step asked, which are its items."""
+    items_total: int | None = None
+    partly: bool = False
+    """It completed, though not with all items."""
+    fallback: bool = False
+    begun: bool = False
+    withheld: bool = False
+    """Its output is not here, because there is something personal in it."""
+    reused: str | None = None
+    """The execution its output comes from, if that was an earlier one."""
+    finished_at: datetime | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it completed."""
+        return self.status is StepStatus.COMPLETED and not self.partly and not self.withheld
+
+
+class Reuse(Message):
+    """What a phase may reuse of an earlier execution."""
+
+    execution: str
+    steps: dict[str, Json] = Field(default_factory=dict)
+    """`Remembered` steps, by id."""
+    kept: Json = None
+    """A reference to them if they are large, or several."""
+    why_not: str = ""
+    """Why it may reuse nothing."""
+
+
+class Resuming(Message):
+    """The argument of `execution.checkpoints`."""
+
+    wanted: ResumeFrom
+    task: str | None = None
+    source: str | None = None
+    brought: bool = False
+    """Whether the start brought a definition."""
+    inputs: dict[str, Json] = Field(default_factory=dict)
+    """Those that were given, which win over the earlier ones."""
+    subtask: bool = False
+    """A sub-task that finds nothing to reuse runs all the same."""
+
+
+class Resumed(Message):
+    """What `execution.checkpoints` returns: what is needed to go on from an earlier execution."""
+
+    definition: TaskDefinition | None = None
+    """Absent if the start brought it."""
+    packed: str | None = None
+    inputs: dict[str, Json] = Field(default_factory=dict)
+    """Those of the earlier execution, or checked ones if there is a definition."""
+    limits: Limits | None = None
+    trace_id: str = ""
+    phases: dict[str, Json] = Field(default_factory=dict)
+    """Of each phase that left a checkpoint its `Remembered` steps by id, or a reference to them."""
+    missing: dict[str, str] = Field(default_factory=dict)
+    """Why phases that left one may not be reused."""
+
+
 # --- phases ---------------------------------------------------------------------------------------
 
 
@@ -248,6 +499,8 @@ class Wish(Message):
 
     epoch: int = 0
     paused: bool = False
+    now: bool = False
+    """The pause also interrupts calls that go on from their heartbeat."""
     stop: Literal["", "failed", "timed_out", "cancelled"] = ""
     """`failed`: start nothing new; the others also cancel what runs."""
 
@@ -285,6 +538,18 @@ class PhaseStart(Message):
     """Of what it reads of other phases: `phases.<slug>` and `steps.<id>`."""
     cause: str | None = None
     """What started the execution."""
+    carried: str | None = None
+    """If it continues as new: a packed `taskmark.carried.Carried`."""
+    carried_parts: tuple[Json, ...] = ()
+    """References to artifacts whose texts, joined, are its packed `Bulk`, if that is large."""
+    budgets: tuple[MeteredBy, ...] = ()
+    """Every budget that its calls are charged to."""
+    ask_above: AskAbove | None = None
+    """Estimates of the task's budget above which a fan-out asks for consent."""
+    used: Used | None = None
+    """What the phases before it used, where it may have to estimate."""
+    reuse: Reuse | None = None
+    """Given if the execution goes on from an earlier one."""
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -312,6 +577,12 @@ class StepState(Message):
     """Its output is the fallback's."""
     reason: str | None = None
     """Why it was skipped."""
+    shown: str = ""
+    """Of a gate that was decided: what it showed."""
+    reused: str | None = None
+    """The earlier execution that its output comes from."""
+    anew: str | None = None
+    """Why it ran although an earlier execution could have been reused."""
 
 
 class Wait(Message):
@@ -326,6 +597,29 @@ class Wait(Message):
     step: str = ""
     answer_schema: dict[str, Json] | None = None
     approvers: tuple[str, ...] = ()
+    execution: str = ""
+    """Where it is decided, if not here: the execution whose budget has to be raised, which may be one above,
+    or the sub-task that waits."""
+    shown: str = ""
+    """What a person sees, in short: a decision may name it, and is refused once it is another."""
+    replaces: datetime | None = None
+    """Since when the opening before had waited, which would have shown something else by now."""
+    failed: tuple[str, ...] = ()
+    """Of a held phase: its failed steps, each of which may be skipped."""
+    asker: str = ""
+    """The agent that asks, if the step's own agent does."""
+
+    @property
+    def key(self) -> str:
+        """What tells it from the others of its phase; of one step several agents may ask."""
+        return f"{self.step}?{self.name}" if self.asker else self.step or self.name
+
+    def bound(self) -> Wait:
+        """Returns it with what it shows in short, to which its decision is bound."""
+        seen = [self.kind, self.name, self.prompt, self.answer_schema, list(self.approvers)]
+        text = json.dumps(seen, ensure_ascii=False, sort_keys=True, default=str)
+        digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()
+        return self.model_copy(update={"shown": digest[:16]})
 
 
 class Decision(Message):
@@ -338,13 +632,53 @@ class Decision(Message):
     value: Json = None
     by: str = ""
     comment: str = ""
+    shown: str = ""
+    """What it was shown: it counts for no other opening of the gate."""
+
+
+class Again(Message):
+    """How a held phase goes on: the value of a decision about it, a word alone if there is no more to say."""
+
+    action: Literal["retry", "skip"]
+    step: str = ""
+    """The step that is left out, or that runs again though it had completed."""
+    inputs: dict[str, Json] = Field(default_factory=dict)
+    """Inputs that change."""
+
+    @classmethod
+    def of(cls, value: Json) -> Again:
+        """Returns what the value of a decision means."""
+        return cls(action=value) if isinstance(value, str) else cls.model_validate(value)
+
+    def value(self) -> Json:
+        """Returns it as the value of a decision."""
+        if not (self.step or self.inputs):
+            return self.action
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+class Permits(Message):
+    """What an execution answers to its phases and those of its sub-tasks."""
+
+    execution: str
+    granted: dict[str, int] = Field(default_factory=dict)
+    """Permits given to this workflow so far, by agent."""
+    eager: bool = False
+    """Others wait: what ends is to be told at once, and no permit to be kept in reserve."""
+    wait: Wait | None = None
+    """What it waits for, if that is a higher limit."""
 
 
 class ControlPhase(Message):
     """Parent to child: the wish, and decisions for its gates."""
 
-    wish: Wish
+    wish: Wish = Wish()
     decisions: tuple[Decision, ...] = ()
+    permits: Permits | None = None
+    inputs: dict[str, Json] | None = None
+    """The inputs from now on, if they changed."""
+    changed: tuple[str, ...] = ()
+    """Names of those that did."""
 
 
 class PhaseReport(Message):
@@ -361,6 +695,7 @@ class PhaseReport(Message):
     failing: bool = False
     """A critical failure happened that stops the whole task: start nothing new anywhere."""
     attempt: int = 1
+    used: Used | None = None
 
 
 class PhaseCounts(Message):
@@ -378,6 +713,10 @@ class SubtaskReport(Message):
     still: bool
     epoch: int = 0
     """Of the pause it was told last."""
+    idle: bool = False
+    """Whether it only waits for people."""
+    waits: tuple[Wait, ...] = ()
+    """What waits there, and below it: the first of it if that is much."""
 
 
 class PhaseResult(Message):
@@ -390,11 +729,30 @@ class PhaseResult(Message):
     attempts: int = 1
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    used: Used | None = None
     packed: str | None = None
     """All of it once more, in place of the rest, if it is large: packed by `taskmark.task.packing`."""
 
 
 # --- steps ----------------------------------------------------------------------------------------
+
+
+MOST_TOKENS, MOST_COST = 10**12, 10**6
+"""Of one call or try. The store's sums, of costs in billionths, hold those of some thousand; what is more is
+a slip of whoever reports it."""
+
+
+class Usage(Message):
+    """What a call used."""
+
+    tokens: int = 0
+    cost: float = 0.0
+
+    def plus(self, other: Usage | None) -> Usage:
+        """Returns the sum of both."""
+        if other is None:
+            return self
+        return Usage(tokens=self.tokens + other.tokens, cost=self.cost + other.cost)
 
 
 class StepCall(Message):
@@ -422,6 +780,8 @@ class StepCall(Message):
     """What a registered aggregate combines."""
     resume: Json = None
     """The last heartbeat of an earlier attempt."""
+    resumes: bool = False
+    """Whether it goes on from there, so that a pause may end it at any moment."""
     reduced: bool = False
     """The attempt before failed for want of a resource: ask for less."""
     refresh_credentials: bool = False
@@ -433,13 +793,16 @@ class StepCall(Message):
     """What started the execution."""
     together: bool = False
     """Whether others of its phase may run beside it; ends that come together cost less."""
-
-
-class Usage(Message):
-    """What a call used."""
-
-    tokens: int = 0
-    cost: float = 0.0
+    answers: tuple[Json, ...] = ()
+    """What people answered to the questions that its agent asked: `question`, `value`, `by` of each."""
+    spent: Usage | None = None
+    """What the agent used when it asked them."""
+    cache: float | None = None
+    """Seconds for which its output may be used again by whoever asks the same."""
+    journal: str | None = None
+    """Where what its phase changes is remembered, so that it can be brought back; None: nowhere."""
+    waits: bool = False
+    """Whether it waits for what is known to be down, instead of failing."""
 
 
 class StepDone(Message):
@@ -451,7 +814,9 @@ class StepDone(Message):
     """Files it wrote, relative to the root."""
     worker: str = ""
     resources: dict[str, float] | None = None
-    """What the processes it ran used, if it ran any: `cpu_seconds`, `max_rss_bytes`."""
+    """What it used, as far as it was measured: `taskmark.ports.StepContext.resources`."""
+    cached_from: str | None = None
+    """The execution whose output this is, if it was kept for others (`cache`); nothing was called then."""
 
 
 # --- results, control and progress ----------------------------------------------------------------
@@ -471,11 +836,19 @@ class StepOutcome(Message):
     finished_at: datetime | None = None
     fallback: bool = False
     reason: str | None = None
+    reused: str | None = None
+    anew: str | None = None
 
     @model_serializer(mode="wrap")
     def _without_gaps(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = handler(self)
-        return fields if self.kind else {key: value for key, value in fields.items() if value}
+        if not self.kind:
+            return {key: value for key, value in fields.items() if value}
+        return {key: value for key, value in fields.items() if value is not None or key not in _SELDOM}
+
+
+_SELDOM = ("reused", "anew")
+"""What only steps of an execution have that goes on from an earlier one."""
 
 
 class PhaseOutcome(Message):
@@ -489,6 +862,7 @@ class PhaseOutcome(Message):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     reason: str | None = None
+    used: Used | None = None
 
 
 class TaskResult(Message):
@@ -503,6 +877,30 @@ class TaskResult(Message):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     trace_id: str = ""
+    kept: tuple[Json, ...] = ()
+    """References to documents, each a mapping from steps to outputs: of the steps whose outputs are too many
+    for the result, and which have none in `steps`."""
+    usage: Used | None = None
+    """What its agents used, those of its sub-tasks too."""
+
+
+class RollBack(Message):
+    """The argument of `execution.roll_back`: a phase of which this is the journal has ended."""
+
+    journal: str
+    keep: bool
+    """Whether what it changed stays, because it completed."""
+
+
+class RolledBack(Message):
+    """What became of it."""
+
+    restored: tuple[str, ...] = ()
+    """Files that are as they were before the phase."""
+    removed: tuple[str, ...] = ()
+    """Files that are gone because they were not there before."""
+    failed: tuple[str, ...] = ()
+    """What could not be brought back, and why."""
 
 
 class FinalRecord(Message):
@@ -523,11 +921,16 @@ class FinalRecord(Message):
     retry_of: str | None = None
 
 
+PauseMode = Literal["", "now"]
+"""`now`: running steps that go on from their heartbeat are interrupted."""
+
+
 class ControlRequest(Message):
     """Payload of `pause`, `resume` and `abort`; all of it optional."""
 
     reason: str = ""
     by: str = ""
+    mode: PauseMode = ""
     epoch: int = 0
     """Given by the phase that runs a sub-task, which answers to it."""
 
@@ -538,6 +941,11 @@ class Paused(Message):
     reason: str = ""
     by: str = ""
     since: datetime | None = None
+    mode: PauseMode = ""
+    until: datetime | None = None
+    """When it ends by itself, if it does (`pausedTimeout`)."""
+    then: Literal["", "resume", "abort"] = ""
+    """What happens then."""
 
 
 class StepView(Message):
@@ -548,6 +956,8 @@ class StepView(Message):
     name: str
     status: StepStatus
     attempt: int = 0
+    max_attempts: int | None = None
+    """How many there may be, as far as the file says."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     error: str | None = None
@@ -556,12 +966,17 @@ class StepView(Message):
     """Why it was skipped."""
     items_total: int | None = None
     items_done: int = 0
+    reused: str | None = None
+    """The earlier execution that its output comes from."""
+    anew: str | None = None
+    """Why it ran although an earlier execution could have been reused."""
 
     @classmethod
-    def of(cls, state: StepState) -> StepView:
+    def of(cls, state: StepState, max_attempts: int | None = None) -> StepView:
         """Returns what `progress` shows of a step."""
-        shown = {name: getattr(state, name) for name in cls.model_fields if name != "error"}
-        return cls(**shown, error=state.error.message if state.error else None)
+        shown = {name: getattr(state, name) for name in cls.model_fields.keys() - {"error", "max_attempts"}}
+        error = state.error.message if state.error else None
+        return cls(**shown, error=error, max_attempts=max_attempts)
 
 
 class PhaseView(Message):
@@ -578,17 +993,49 @@ class PhaseView(Message):
     attempt: int = 0
 
 
+EtaBasis = Literal["steps", "tools", "declared"]
+"""Earlier runs of this task's steps, other uses of the same tools and agents, or what the file declares."""
+
+
+class PeopleTime(Message):
+    """How long people are expected to take yet at the gates to come. Seconds."""
+
+    seconds: float
+    low: float
+    high: float
+    samples: int = 0
+    """How many decisions of the past it rests on."""
+
+
 class Eta(Message):
-    """The remaining time, with an interval. Seconds."""
+    """The remaining time of work, with an interval. Seconds; what people take at gates is not in it."""
 
     remaining_seconds: float
+    """As likely too long as too short."""
     low: float
     high: float
     confidence: float | None = None
-    """Absent while the basis is `declared`: nothing was measured, so nothing is claimed."""
+    """The share of such intervals that hold the truth. Absent while the basis is `declared`: nothing was
+    measured, so nothing is claimed."""
     finish_at: datetime | None = None
-    basis: str = "declared"
+    """When it ends if nobody holds it and people take no time."""
+    basis: EtaBasis = "declared"
+    """What most of it rests on."""
     samples: int = 0
+    """How many durations of the past it rests on: runs of this task, or uses of its tools."""
+    stretch: float = 1.0
+    """By how much the interval is wider than the durations alone say, because those of earlier executions
+    held less than they claimed; below 1 narrower."""
+    people: PeopleTime | None = None
+    """Absent where no gate is to come, or nobody has decided one of them yet."""
+
+
+class BudgetView(Message):
+    """One limit of a budget in `progress`."""
+
+    used: float
+    """Of `agentCalls`, those that were allowed to begin."""
+    limit: float
 
 
 class Progress(Message):
@@ -606,6 +1053,19 @@ class Progress(Message):
     started_at: datetime | None = None
     updated_at: datetime | None = None
     error: Failure | None = None
+    budget: dict[str, BudgetView] = Field(default_factory=dict)
+    """By `agentCalls`, `tokens` and `cost`, as far as they are limited."""
+
+
+def journal_of(execution_id: str, phase: str) -> str:
+    """Returns the name of the journal in which is kept what a phase changes."""
+    return hashlib.sha256(f"{execution_id}\0{phase}".encode()).hexdigest()[:32]
+
+
+def artifact_content(value: Json) -> bytes:
+    """Returns the text that stands for a value in the artifact store; whoever foresees its hash must make the
+    same."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def artifact_reference(sha256: str, size: int) -> dict[str, Any]:
@@ -616,3 +1076,19 @@ def artifact_reference(sha256: str, size: int) -> dict[str, Any]:
 def is_artifact(value: Json) -> bool:
     """Whether a value is a reference to the artifact store."""
     return isinstance(value, dict) and isinstance(value.get(ARTIFACT_KEY), str)
+
+
+def of_items(value: Json, count: int) -> Json:
+    """Returns the outputs of so many items or agents; a reference to them says that it stands for several."""
+    return {**value, ITEMS_KEY: count} if is_artifact(value) else value
+
+
+def stands_for_items(value: Json) -> bool:
+    """Whether a value is a reference to the outputs of several items or agents."""
+    return is_artifact(value) and ITEMS_KEY in value
+
+
+def each_of(content: Json) -> tuple[Json, ...]:
+    """Returns what items or agents answered, from all their outputs; not of those that have none."""
+    values = content.values() if isinstance(content, dict) else content or ()
+    return tuple(value for value in values if value is not None)

@@ -62,6 +62,18 @@ class Failure(BaseModel):
     """Of the stack without what differs from run to run (`taskmark.stack_hash`): one per bug."""
 
 
+def worker_lost(said: str, *, step: str, phase: str) -> Failure:
+    """Returns what it means that the server waited in vain for an attempt; `said` is what it says of that."""
+    return Failure(
+        type="worker_lost",
+        message=f"no worker finished it: {said}; its workers died or were cut off each time",
+        category=Category.TRANSIENT,
+        hint="look at the workers' logs for what kills them",
+        step=step,
+        phase=phase,
+    )
+
+
 class TaskmarkError(Exception):
     """Base of every error Taskmark raises on purpose: what happened, and what to do next."""
 
@@ -162,7 +174,10 @@ class StepFailed(TaskmarkError):
         *,
         hint: str | None = None,
         type: str = "step_failed",
+        retry_after: float | None = None,
     ) -> None:
+        """`retry_after` is in seconds: another attempt before is of no use."""
         super().__init__(message, hint=hint)
         self.category = category
         self.type = type
+        self.retry_after = retry_after

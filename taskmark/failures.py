@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 
 from pydantic import ValidationError
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from taskmark.errors import Category, Failure, StepFailed, TaskmarkError
 from taskmark.stack_hash import stack_hash
 
+LONGEST_SECONDS = 3600.0
 STACK_LIMIT = 4_000
 MESSAGE_LIMIT = 2_000
 """Characters that are kept of a stack, its last ones, and of a message."""
@@ -26,6 +28,7 @@ def failure_from(error: BaseException, *, step: str | None = None, phase: str | 
     if isinstance(error, TaskmarkError):
         return Failure(
             type=error.type if isinstance(error, StepFailed) else "step_failed",
+            retry_in_seconds=_seconds(error.retry_after) if isinstance(error, StepFailed) else None,
             message=sendable(error.message[:MESSAGE_LIMIT]),
             category=error.category,
             hint=error.hint and sendable(error.hint[:MESSAGE_LIMIT]),
@@ -34,6 +37,11 @@ def failure_from(error: BaseException, *, step: str | None = None, phase: str | 
     category = Category.CONFIGURATION if isinstance(error, ValidationError) else Category.TRANSIENT
     message = sendable(f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT])
     return Failure(type="step_failed", message=message, category=category, **about)
+
+
+def _seconds(told: float | None) -> float | None:
+    """Returns how long to leave somebody alone, as far as it can be meant: others may say what they like."""
+    return min(max(told, 0.0), LONGEST_SECONDS) if told is not None and not math.isnan(told) else None
 
 
 def sendable(text: str) -> str:

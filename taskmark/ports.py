@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from taskmark.contracts import Usage
 from taskmark.records import Record
+from taskmark.shared import MemoryShared, Shared
 from taskmark.task.model import Agent, Json
 
 Parameters = TypeVar("Parameters", bound=BaseModel)
@@ -20,6 +21,10 @@ Parameters = TypeVar("Parameters", bound=BaseModel)
 
 def _no_heartbeat(*_details: Any) -> None:
     """Heartbeats go nowhere where nobody listens."""
+
+
+def _unheard(_text: str) -> None:
+    """What is said goes nowhere where nobody listens."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +47,21 @@ class StepContext:
     """Seconds the call may take; the caller ends it then."""
     heartbeat: Callable[..., None] = _no_heartbeat
     """Keeps details that a later attempt gets as `resume`. Liveness is reported without it."""
+    say: Callable[[str], None] = _unheard
+    """Tells who watches what it does just now: one line, of which the newest is shown while the step runs. It
+    costs no call, because it goes with the next sign of life, and no later attempt gets it."""
     resume: Json = None
     reduced: bool = False
     refresh_credentials: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     resources: dict[str, float] = field(default_factory=dict)
-    """What its processes used so far, as who ran them says: `cpu_seconds` of all, `max_rss_bytes` of the
-    largest, which is never below what their launcher needs."""
+    """What it used so far, as who measured it says: `cpu_seconds` of all its processes, `max_rss_bytes` of
+    the largest (never below what their launcher needs), `written_bytes` and `printed_bytes` of them, and
+    `received_bytes` over the network."""
+    journal: str | None = None
+    """Where what its phase changes is remembered (`taskmark.tools.journal`); None: nowhere."""
+    shared: Shared = field(default_factory=MemoryShared)
+    """What workers remember together."""
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("taskmark.step"))
 
 
@@ -73,9 +86,13 @@ class Tool(ABC, Generic[Parameters]):
     wrote what it runs can tell. The linter warns of others in phases that are run again."""
     resumable: ClassVar[bool] = False
     """Whether it goes on from its heartbeat details."""
+    stoppable: ClassVar[bool] = True
+    """Whether a cancellation ends it; what runs in a thread goes on."""
     timeout: ClassVar[float | None] = None
     """Seconds; absent means the engine's default."""
     needs: ClassVar[tuple[str, ...]] = ()
+    version: ClassVar[str] = ""
+    """With another version a step's `cache` holds nothing: change it with what the tool returns."""
 
     @abstractmethod
     async def execute(self, parameters: Parameters, context: StepContext) -> Json:
@@ -86,6 +103,11 @@ class Tool(ABC, Generic[Parameters]):
         from taskmark.tools.validation import validate_arguments
 
         return validate_arguments(self.name, self.parameters, arguments)
+
+    def target(self, parameters: Parameters) -> str | None:
+        """Returns what the call depends on (a host, a database, a server's name), or None for nothing that
+        can be down: calls of a target that fails again and again are held back for a while."""
+        return None
 
     def estimate_duration(self, parameters: Parameters) -> float | None:
         """Seconds the call is expected to take, or None if it cannot be told."""
@@ -102,7 +124,8 @@ class Question:
 
     instruction: str
     context: Mapping[str, Json]
-    """`inputs`, `phases`, `steps` as far as the step's phase reads them, and the step's own `with`."""
+    """`inputs`, `phases`, `steps` as far as the step's phase reads them, the step's own `with`, and `answers`
+    if the agent asked a person: `question`, `value`, `by` of each."""
 
 
 @dataclass(frozen=True)

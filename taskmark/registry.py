@@ -26,20 +26,20 @@ from taskmark.ports import AgentProvider, StepContext, Tool
 from taskmark.privacy.detecting import NAMES as BUILTIN_DETECTORS
 from taskmark.privacy.detecting import Detector
 from taskmark.task.model import BUILT_IN_KINDS, Json
+from taskmark.tools.built_in import Configured, built_in
 from taskmark.tools.function_tool import FunctionDetails, call_either, check_parameters, function_tool
 from taskmark.tools.sizes import capped
 from taskmark.tools.validation import did_you_mean, misfits
 
 if TYPE_CHECKING:
     from taskmark.task.catalog import Misfit
-    from taskmark.tools.network import NetworkPolicy
-    from taskmark.tools.processes import ProcessLimits
+    from taskmark.tools.search_providers import MakeProvider
 
 Aggregate = Callable[[Sequence[Json], Mapping[str, Json]], Awaitable[Json]]
 """Values and the step's `with`, to one value."""
 StepKind = Callable[[str, str, dict[str, Json], StepContext], Awaitable[Json]]
 """Value, description and `with` of a step, and where it runs, to its output."""
-ComponentKind = Literal["tool", "aggregate", "step kind", "agent provider", "detector"]
+ComponentKind = Literal["tool", "aggregate", "step kind", "agent provider", "detector", "search provider"]
 Defined = TypeVar("Defined", bound=Callable[..., Any])
 Found = TypeVar("Found")
 
@@ -111,6 +111,13 @@ def detector(name: str, *, hints: tuple[str, ...] = ()) -> Callable[[Defined], D
     return lambda function: _mark("detector", name, function, hints=hints)
 
 
+def search_provider(name: str) -> Callable[[Defined], Defined]:
+    """Registers who answers `web-search` where the setting `search_provider` begins with `name:`: a class or
+    function that takes the `Address` in the setting and returns what has `async def search(self, search)`
+    (`taskmark.tools.search_providers.SearchProvider`)."""
+    return lambda defined: _mark("search provider", name, defined)
+
+
 def _mark(
     kind: ComponentKind,
     name: str,
@@ -138,6 +145,8 @@ class Registry:
     providers: dict[str, AgentProvider] = field(default_factory=dict)
     """By the prefix of the model."""
     detectors: dict[str, Detector] = field(default_factory=dict)
+    """Those of plugins."""
+    search_providers: dict[str, MakeProvider] = field(default_factory=dict)
     """Those of plugins."""
     broken: dict[str, str] = field(default_factory=dict)
     """Name of a component, or of a plugin that cannot be imported, and the reason."""
@@ -178,6 +187,10 @@ class Registry:
     def repeating(self) -> frozenset[str]:
         """Returns the tools of which a second call may do harm."""
         return frozenset(name for name, tool in self.tools.items() if tool.effects and not tool.repeatable)
+
+    def resuming(self) -> tuple[str, ...]:
+        """Returns the tools that can be ended at any moment and go on from their heartbeat."""
+        return tuple(sorted(name for name, tool in self.tools.items() if tool.resumable and tool.stoppable))
 
     def _find(self, kind: ComponentKind, name: str, known: Mapping[str, Found]) -> Found:
         """Returns a component. Raises `StepFailed` (configuration)."""
@@ -220,6 +233,7 @@ class Registry:
             "step kind": self.kinds,
             "agent provider": self.providers,
             "detector": self.detectors,
+            "search provider": self.search_providers,
         }
         return homes[kind]
 
@@ -228,16 +242,15 @@ def load(
     plugins: Sequence[str] = (),
     *,
     path: Sequence[Path] = (),
-    network: NetworkPolicy | None = None,
-    limits: ProcessLimits | None = None,
+    configured: Configured | None = None,
 ) -> Registry:
     """Returns what is built in and what the plugins add.
 
     `path` is searched for the plugins' modules, after everything that is installed; processes that call
-    Python functions search it too. `network` and `limits` are for the built-in tools. Never raises for a
-    plugin: what is wrong with one is in `broken`.
+    Python functions search it too. `configured` is for the built-in tools. Never raises for a plugin: what is
+    wrong with one is in `broken`.
     """
-    registry = _builtin(path, network, limits)
+    registry = _builtin(path, configured or Configured())
     registry.plugins = tuple(dict.fromkeys(plugins))
     for place in path:
         if str(place) not in sys.path:
@@ -255,41 +268,27 @@ def load(
     return registry
 
 
-def _builtin(path: Sequence[Path], network: NetworkPolicy | None, limits: ProcessLimits | None) -> Registry:
+def _builtin(path: Sequence[Path], configured: Configured) -> Registry:
     """Returns a registry of what needs no plugin."""
     from taskmark.agents.commands import CommandAgents
     from taskmark.agents.functions import FunctionAgents
-    from taskmark.tools.files import ReadFile, WriteFile
-    from taskmark.tools.functions import Python
-    from taskmark.tools.listing import ListFiles
-    from taskmark.tools.search import SearchFiles
-    from taskmark.tools.shell import Shell
-    from taskmark.tools.tables import ReadCsv
-    from taskmark.tools.web import Http
+    from taskmark.tools.search_providers import BUILT_IN as BUILTIN_SEARCH
 
-    tools: tuple[Tool[Any], ...] = (
-        ReadFile(),
-        WriteFile(),
-        ListFiles(),
-        SearchFiles(),
-        ReadCsv(),
-        Shell(limits),
-        Python(paths=path, limits=limits),
-        Http(network),
-    )
     registry = Registry(
-        tools={tool.name: tool for tool in tools},
         providers={
-            "python": FunctionAgents(paths=path, limits=limits),
-            "command": CommandAgents(limits=limits),
+            "python": FunctionAgents(paths=path, limits=configured.limits),
+            "command": CommandAgents(limits=configured.limits),
         },
     )
+    tools = built_in(configured, path, registry.search_providers)
+    registry.tools.update({tool.name: tool for tool in tools})
     taken: tuple[tuple[ComponentKind, tuple[str, ...]], ...] = (
         ("tool", tuple(registry.tools)),
         ("aggregate", BUILTIN_AGGREGATES),
         ("step kind", tuple(sorted(BUILT_IN_KINDS))),
         ("agent provider", tuple(registry.providers)),
         ("detector", BUILTIN_DETECTORS),
+        ("search provider", tuple(BUILTIN_SEARCH)),
     )
     registry.origins = {(kind, name): "taskmark" for kind, names in taken for name in names}
     return registry
@@ -364,6 +363,12 @@ def _provider(component: Component) -> AgentProvider:
     return made  # type: ignore[no-any-return]  # it has the protocol's one method
 
 
+def _search_provider(component: Component) -> MakeProvider:
+    """Returns what makes the provider. Raises `ValueError`."""
+    check_parameters(component.defined, "address")
+    return component.defined  # type: ignore[no-any-return]  # what it makes is seen when it is asked
+
+
 def _detector(component: Component) -> Detector:
     """Returns the detector. Raises `ValueError`."""
     check_parameters(component.defined, "text")
@@ -378,4 +383,5 @@ _MAKERS: Final[dict[ComponentKind, Callable[[Component], Any]]] = {
     "step kind": _kind,
     "agent provider": _provider,
     "detector": _detector,
+    "search provider": _search_provider,
 }

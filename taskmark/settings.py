@@ -9,6 +9,7 @@ directory, those in variables at the current directory, and `tasks_dir` and `age
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import tomllib
@@ -16,7 +17,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -26,8 +36,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from taskmark.contracts import ENGINE, TASK_QUEUE, Limits
+from taskmark.contracts import ENGINE, HISTORY_EVENTS, TASK_QUEUE, Limits
 from taskmark.errors import InvalidSettings
+from taskmark.task.durations import parse_duration
 
 FILE_NAME = "taskmark.toml"
 PREFIX = "TASKMARK_"
@@ -40,6 +51,10 @@ GIVEN_TO_STEPS = frozenset(
 """Variables that processes started by steps find in their environment; they are not settings."""
 
 Names = Annotated[tuple[str, ...], NoDecode]
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+"""Seconds, written as a duration."""
+ByName = Annotated[dict[str, str], NoDecode]
+"""A table in `taskmark.toml`, a JSON object in the environment."""
 Port = Annotated[int, Field(ge=1, le=65535)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=86400)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -56,6 +71,28 @@ class ProjectFile(InitSettingsSource):
     def __init__(self, settings: type[BaseSettings], path: Path | None) -> None:
         values = {} if path is None else _read_file(path, settings.model_fields)
         super().__init__(settings, init_kwargs=values)
+
+
+class _Set(BaseModel):
+    """Base of settings within settings: camelCase, as in task files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+
+
+class ToolRetry(_Set):
+    """How often a tool is tried."""
+
+    max_attempts: int = Field(default=3, ge=1)
+    backoff_ms: int = Field(default=1000, ge=0)
+
+
+class ToolSetting(_Set):
+    """What is set for one tool."""
+
+    timeout: Duration | None = None
+    heartbeat: Duration | None = None
+    retry: ToolRetry | None = None
+    concurrency: int | None = Field(default=None, ge=1)
 
 
 class Settings(BaseSettings):
@@ -101,7 +138,7 @@ class Settings(BaseSettings):
     """The `temporal` binary, from `TEMPORAL_CLI_PATH` as everywhere in Temporal's world."""
 
     # times
-    heartbeat_seconds: PositiveSeconds = Field(default=3.0, examples=[3])
+    heartbeat_seconds: PositiveSeconds = Field(default=6.0, examples=[6])
     step_timeout_seconds: PositiveSeconds = Field(default=600.0, examples=[600])
     workflow_task_seconds: PositiveSeconds = Field(default=4.0, examples=[4])
     """How long a worker has for one workflow task. One killed in the middle of it is missed only then."""
@@ -114,8 +151,11 @@ class Settings(BaseSettings):
     # a worker
     window: int = Field(default=80, ge=1, le=500, examples=[80])
     """Steps in flight per phase when nothing else limits them."""
-    max_concurrent_activities: int = Field(default=100, ge=1, examples=[100])
-    max_concurrent_workflow_tasks: int = Field(default=100, ge=2, examples=[100])
+    history_events: int = Field(default=HISTORY_EVENTS, ge=50, le=20_000, examples=[10_000])
+    """About how many events a phase's history in Temporal has when it continues as new."""
+    max_concurrent_activities: int = Field(default=200, ge=1, examples=[200])
+    max_concurrent_workflow_tasks: int = Field(default=16, ge=2, examples=[16])
+    """Python computes one at a time anyway; with more at once each takes longer, until all take too long."""
     tuner: Literal["fixed", "resource"] = Field(default="fixed", examples=["fixed"])
     """`resource`: as many steps as CPU and memory allow, instead of a fixed number."""
     target_cpu: Share = Field(default=0.9, examples=[0.9])
@@ -128,9 +168,87 @@ class Settings(BaseSettings):
     retention: Names = Field(default=(), examples=["30d", "completed=30d,failed=90d", "off"])
     """For how long workers keep what has ended in the history store. Without it they delete nothing."""
 
+    # what steps call
+    tools: Annotated[dict[str, ToolSetting], NoDecode] = Field(
+        default_factory=dict,
+        examples=['{"http": {"timeout": "30s", "retry": {"maxAttempts": 5}, "concurrency": 4}}'],
+    )
+    """Per tool: `timeout`, `heartbeat`, `retry` for tasks that say nothing of them, and how many calls of it
+    a worker makes at once (`concurrency`)."""
+    project_concurrency: int | None = Field(default=None, ge=1, examples=[20])
+    """Steps of one project that a worker runs at once."""
+    circuit_failures: int = Field(default=5, ge=1, examples=[5])
+    """So many failures in a row, of all workers together, and a tool's target is left alone for a while."""
+    circuit_seconds: PositiveSeconds = Field(default=30.0, examples=[30])
+    """How long at first; after each probe that fails twice as long, at most twenty times."""
+
+    # what programs that steps run may use; 0 is no limit
+    process_memory: int = Field(default=4 * 1024**3, ge=0, examples=[4294967296])
+    """Bytes, of a command and all that it starts."""
+    process_cpu_seconds: int = Field(default=3600, ge=0, examples=[3600])
+    """Of each process."""
+    process_file_size: int = Field(default=4 * 1024**3, ge=0, examples=[4294967296])
+    """Bytes of each file that is written."""
+    process_open_files: int = Field(default=4096, ge=0, examples=[4096])
+    """Of each process."""
+    process_processes: int = Field(default=512, ge=0, examples=[512])
+    """At one time."""
+    process_written: int = Field(default=256 * 1024**3, ge=0, examples=[274877906944])
+    """Bytes to disks, also of what is deleted again."""
+    process_free_disk: int = Field(default=1024**3, ge=0, examples=[1073741824])
+    """Bytes that stay free: with less, a command that writes much is ended."""
+    process_output: int = Field(default=64 * 1024**2, ge=0, examples=[67108864])
+    """Bytes that are printed."""
+
     # what steps may reach
     http_allow_hosts: Names = Field(default=(), examples=["api.example.com,*.example.org"])
     http_allow_private: bool = Field(default=False, examples=["false"])
+    browser_path: Path | None = Field(default=None, examples=["/usr/bin/chromium"])
+    """The Chromium of the tool `browser`; else `chromium` or `google-chrome` on the PATH."""
+    browser_pages: int = Field(default=4, ge=1, examples=[4])
+    """Pages that a worker has open at once."""
+    browser_memory: int = Field(default=2 * 1024**3, ge=256 * 1024**2, examples=[2147483648])
+    """Bytes that the browser of a worker may use; above it the largest page is closed, and its step fails."""
+    search_provider: str = Field(
+        default="", repr=False, examples=["searxng+https://search.example.org", "brave://KEY"]
+    )
+    """Whom `web-search` asks: a SearXNG, or `brave`, `tavily` or `serper` with a key, or a plugin's."""
+    search_rate: float | None = Field(default=None, gt=0, examples=[1])
+    """Searches per second of all workers together, if not as many as the provider allows."""
+    sql_databases: ByName = Field(
+        default_factory=dict, repr=False, examples=['{"shop": "postgresql://reader@localhost/shop"}']
+    )
+    """URLs of databases that the tools `sql` and `sql-write` know, by name: SQLite, relative to `root`, or
+    PostgreSQL. Give them a role that may do no more than tasks should."""
+
+    mcp_servers: Annotated[dict[str, dict[str, Any]], NoDecode] = Field(
+        default_factory=dict,
+        repr=False,
+        examples=['{"notes": {"command": "npx", "args": ["-y", "notes-mcp"], "env": {"KEY": "${KEY}"}}}'],
+    )
+    """MCP servers by name, in the form people keep under `mcpServers`: `command`, `args` and `env`, or `url`
+    and `headers`; `${NAME}` is a variable of the worker's."""
+
+    # whom steps may tell
+    smtp_url: str | None = Field(
+        default=None, repr=False, examples=["smtp://user:password@mail.example.com:587", "smtps://…"]
+    )
+    """The server that takes mail."""
+    mail_from: str | None = Field(default=None, examples=["Taskmark <taskmark@example.com>"])
+    webhooks: Annotated[dict[str, dict[str, str]], NoDecode] = Field(
+        default_factory=dict,
+        repr=False,
+        examples=['{"billing": {"url": "https://example.com/hook", "secret": "whsec_…"}}'],
+    )
+    """Endpoints by name: `url`, and a `secret` to sign with."""
+    chat_channels: ByName = Field(
+        default_factory=dict, repr=False, examples=['{"team": "slack://hooks.slack.com/services/T0/B0/XX"}']
+    )
+    """Channels by name: `slack`, `discord`, `teams`, `mattermost`, `telegram` and `ntfy`."""
+    outgoing_per_minute: float = Field(default=60.0, gt=0, examples=[60])
+    """Messages to one receiver, of all workers together."""
+    outgoing_refuse: Names = Field(default=(), examples=["card,phone"])
+    """Detectors of personal data: what they find is not sent."""
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -188,6 +306,35 @@ class Settings(BaseSettings):
         # The URL is not repeated: it may hold a password.
         raise ValueError("the store is SQLite or PostgreSQL")
 
+    @field_validator("tools", "sql_databases", "mcp_servers", "webhooks", "chat_channels", mode="before")
+    @classmethod
+    def _read_object(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            read = json.loads(value)
+            return read.get("mcpServers", read) if isinstance(read, dict) else read
+        except ValueError:
+            raise ValueError("it is no JSON object") from None  # whose text would be repeated
+
+    @field_validator("search_provider")
+    @classmethod
+    def _is_search_provider(cls, value: str) -> str:
+        if value:
+            from taskmark.tools.search_providers import read_address
+
+            read_address(value)
+        return value
+
+    @field_validator("sql_databases")
+    @classmethod
+    def _known_databases(cls, urls: dict[str, str]) -> dict[str, str]:
+        for name, url in urls.items():
+            if not url.startswith(("sqlite:///", "postgres://", "postgresql://")):
+                # The URL is not repeated: it may hold a password.
+                raise ValueError(f"{name} is neither SQLite (sqlite:///file) nor PostgreSQL (postgresql://…)")
+        return {name: url.replace("postgres://", "postgresql://", 1) for name, url in urls.items()}
+
     @field_validator("bind")
     @classmethod
     def _is_address(cls, value: str) -> str:
@@ -244,6 +391,7 @@ class Settings(BaseSettings):
             workflow_task=self.workflow_task_seconds,
             progress_interval=self.progress_seconds,
             window=self.window,
+            history_events=self.history_events,
             engine=ENGINE,
         )
 
@@ -309,8 +457,8 @@ def _explain(error: ValidationError, fields: Mapping[str, FieldInfo]) -> Invalid
     for item in error.errors():
         name = str(item["loc"][0])
         examples = fields[name].examples or []
-        # The value of a database URL may hold a password.
-        shown = "" if name == "database_url" else f" is {item['input']!r}"
+        # What is not shown, such as the URL of a database, may hold a password.
+        shown = f" is {item['input']!r}" if fields[name].repr else ""
         place = variable(name)
         if place not in {key.upper() for key in os.environ} and find_file(Path.cwd()):
             place = f"{name} in {FILE_NAME}"

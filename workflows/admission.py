@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from taskmark.contracts import Wish
 
@@ -28,7 +28,10 @@ class Admission:
         self.wish = wish
         self._in_flight = 0
         self._resting: dict[str, None] = {}
+        self._idle: dict[str, None] = {}
         self._halted = False
+        self._closed = False
+        self._between = 0
 
     @property
     def stopped(self) -> bool:
@@ -41,9 +44,25 @@ class Admission:
         return self.wish.paused
 
     @property
+    def interrupts(self) -> bool:
+        """Whether what runs and can go on later is to end where it is."""
+        return self.wish.paused and self.wish.now and not self.stopped
+
+    @property
     def in_flight(self) -> int:
-        """How many run now; a sub-task that stands still for a pause does not count."""
-        return self._in_flight - len(self._resting)
+        """How many run now; a sub-task that stands still for a pause, or only waits for people, does not
+        count. Under a pause it does until it has heard of it: somebody may decide before that."""
+        return self._in_flight - len(self._resting if self.paused else self._resting | self._idle)
+
+    @property
+    def queued(self) -> int:
+        """How many wait for a place."""
+        return len(self._queue)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing runs, and nothing is in the midst of what cannot be begun again."""
+        return self._in_flight == 0 and self._between == 0
 
     @property
     def is_still(self) -> bool:
@@ -67,12 +86,38 @@ class Admission:
         """Takes back a halt: the phase begins another attempt."""
         self._halted = False
 
+    def close(self) -> None:
+        """Lets nothing start for now, so that the phase can continue as new."""
+        self._closed = True
+
+    def open(self) -> None:
+        """Takes that back."""
+        self._closed = False
+        self._wake()
+
+    @contextmanager
+    def between(self) -> Iterator[None]:
+        """What is done here holds no place, and could not be done again by another run of the workflow."""
+        self._between += 1
+        try:
+            yield
+        finally:
+            self._between -= 1
+
     def rest(self, child: str, *, still: bool) -> None:
         """A sub-task stands still, or goes on."""
-        if still:
-            self._resting[child] = None
-        else:
-            self._resting.pop(child, None)
+        _mark(self._resting, child, on=still)
+
+    def wait_for_people(self, child: str, *, idle: bool) -> bool:
+        """A sub-task only waits for people, or no longer; returns whether that is news."""
+        was = child in self._idle
+        _mark(self._idle, child, on=idle)
+        return was is not idle
+
+    def forget(self, child: str) -> None:
+        """A sub-task has ended."""
+        _mark(self._resting, child, on=False)
+        _mark(self._idle, child, on=False)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -112,4 +157,11 @@ class Admission:
                 place.set_result(None)
 
     def _has_room(self) -> bool:
-        return not self.paused and self._in_flight < self._window
+        return not self.paused and not self._closed and self._in_flight < self._window
+
+
+def _mark(children: dict[str, None], child: str, *, on: bool) -> None:
+    if on:
+        children[child] = None
+    else:
+        children.pop(child, None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from taskmark.contracts import (
     is_artifact,
 )
 from taskmark.errors import Category, StepFailed
+from taskmark.plan.sources import bare, texts_in
 from taskmark.task import expressions
 from taskmark.task.model import Json
 from workflows.effort import Effort
@@ -48,15 +50,15 @@ class Sources(NamedTuple):
 
         Raises `InvalidExpression` for a source that cannot be read.
         """
-        found = [path for text in _texts(self.expressions) for path in _read(bare(text), template=False)]
-        found += [path for text in _texts(self.templates) for path in _read(text, template=True)]
-        for text in _texts(self.values):
+        found = [path for text in texts_in(self.expressions) for path in _read(bare(text), template=False)]
+        found += [path for text in texts_in(self.templates) for path in _read(text, template=True)]
+        for text in texts_in(self.values):
             found += [path for path in _read(text, template=True) if not _passes_on(text, path)]
         return found
 
     def read(self) -> list[Path]:
         """Returns everything that is read, also what is passed on. Raises `InvalidExpression`."""
-        passed_on = [path for text in _texts(self.values) for path in _read(text, template=True)]
+        passed_on = [path for text in texts_in(self.values) for path in _read(text, template=True)]
         return [*self.looked_into(), *passed_on]
 
 
@@ -66,6 +68,12 @@ class Shelf:
     def __init__(self, effort: Effort) -> None:
         self._effort = effort
         self._loaded: dict[str, Json] = {}
+        self._at_work = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is on its way to the artifact store or from there."""
+        return self._at_work == 0
 
     async def prepare(self, names: dict[str, Any], sources: Sources) -> dict[str, Any]:
         """Returns the names with every artifact filled in that one of the sources looks into.
@@ -83,9 +91,10 @@ class Shelf:
             return value
         key = value[ARTIFACT_KEY]
         if key not in self._loaded:
-            self._loaded[key] = await self._activity(
-                LOAD_ARTIFACT_ACTIVITY, value, "fetch an output that an expression looks into"
-            )
+            with self._working():
+                self._loaded[key] = await self._activity(
+                    LOAD_ARTIFACT_ACTIVITY, value, "fetch an output that an expression looks into"
+                )
         return self._loaded[key]
 
     async def filled(self, value: Json) -> Json:
@@ -106,8 +115,17 @@ class Shelf:
         size = size_of(value)
         if size <= limit or is_artifact(value):
             return value
-        await self._effort.send(size, "an output")
-        return await self._activity(SAVE_ARTIFACT_ACTIVITY, value, "keep a large output")
+        with self._working():
+            await self._effort.send(size, "an output")
+            return await self._activity(SAVE_ARTIFACT_ACTIVITY, value, "keep a large output")
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        self._at_work += 1
+        try:
+            yield
+        finally:
+            self._at_work -= 1
 
     async def _activity(self, name: str, value: Json, summary: str) -> Json:
         try:
@@ -154,24 +172,6 @@ def _kept(names: Mapping[str, Any], path: Path) -> Iterator[Path]:
             yield place
         elif len(place) < _OUTPUTS[place[0]] and isinstance(value, dict):
             found += [(*place, key) for key in reversed(value)]
-
-
-def _texts(source: Json) -> Iterator[str]:
-    kind = type(source)  # `isinstance` goes through Python code in the sandbox
-    if kind is str:
-        yield source
-    elif kind is dict:
-        for value in source.values():
-            yield from _texts(value)
-    elif kind is list or kind is tuple:
-        for value in source:
-            yield from _texts(value)
-
-
-def bare(text: str) -> str:
-    """Returns an expression, which may be written with or without braces."""
-    text = text.strip()
-    return text[2:-2].strip() if text.startswith("{{") and text.endswith("}}") else text
 
 
 def _passes_on(text: str, path: Path) -> bool:

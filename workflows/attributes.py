@@ -1,4 +1,4 @@
-"""What Temporal's list and Web UI show: search attributes and current details."""
+"""What Temporal's list shows: search attributes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from taskmark.contracts import (
     StartTask,
 )
 from workflows.state import TaskState
-from workflows.views import details
 
 STATUS = SearchAttributeKey.for_keyword(STATUS_ATTRIBUTE)
 TASK = SearchAttributeKey.for_keyword(TASK_ATTRIBUTE)
@@ -36,7 +35,6 @@ def at_start(
 
 def publish(state: TaskState, request: StartTask, status: ExecutionStatus) -> None:
     """Shows the status, with an event in history only where it differs from what is shown already."""
-    workflow.set_current_details(details(state))
     if not (status.is_final or status in _PUBLISHED):
         return
     definition = state.definition

@@ -37,10 +37,11 @@ def heard(kind: type[Heard], payload: Any) -> Heard | None:
 
 async def tell(workflow_id: str, signal: str, message: Any = None) -> None:
     """Signals another workflow. One that has ended hears nothing, and that is no error."""
-    await uninterrupted(lambda: _deliver(workflow_id, signal, message))
+    await uninterrupted(lambda: deliver(workflow_id, signal, message))
 
 
-async def _deliver(workflow_id: str, signal: str, message: Any) -> None:
+async def deliver(workflow_id: str, signal: str, message: Any) -> None:
+    """Does what `tell` does; a cancellation is swallowed while the signal is on its way."""
     with suppress(Exception):
         await workflow.get_external_workflow_handle(workflow_id).signal(signal, message)
 

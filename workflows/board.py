@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from temporalio import workflow
 
-from taskmark.contracts import PhaseCounts, PhaseReport, PhaseStart, StepState, StepStatus, Wait, span_id
+from taskmark.carried import Bulk, Carried
+from taskmark.contracts import (
+    PhaseCounts,
+    PhaseReport,
+    PhaseStart,
+    Remembered,
+    StepState,
+    StepStatus,
+    Used,
+    Wait,
+    span_id,
+)
 from taskmark.errors import Failure
 from taskmark.plan.phases import SILENT, title
 from taskmark.projection import of_agent, step_begun
-from taskmark.records import EXCERPT, AttemptRecord, EventKind, outcome
+from taskmark.records import EXCERPT, AttemptRecord, EventKind, beginning, outcome
 from taskmark.task.model import Json, Phase, Step
 from workflows.admission import Admission
 from workflows.recording import event, record
@@ -32,6 +43,8 @@ REPORTED_STEPS = 500
 
 ALARMS = 50
 """Failed steps that the parent hears of at once; of more it hears in time."""
+WAITS_BELOW = 50
+"""Of what waits in sub-tasks so much is in one report."""
 
 
 class Board:
@@ -47,6 +60,12 @@ class Board:
         self.readable: dict[str, Json] = dict(start.steps)
         """What they see of all steps. Kept up to date rather than made anew for each of thousands."""
         self.waiting: dict[str, Wait] = {}
+        self._below: dict[str, tuple[Wait, ...]] = {}
+        """What waits in sub-tasks, by their ids."""
+        self.used = Used()
+        """What agents used, also in attempts that failed."""
+        self.repeated: dict[str, int] = {}
+        """How often steps were put back to the start though they had completed."""
         self.attempt = 1
         self.failing = False
         self._expanded = False
@@ -55,6 +74,8 @@ class Board:
         self._told_still = -1
         self._waits = 0
         self._changed: dict[str, None] = {}
+        self.moves = 0
+        """How many steps and items have ended in this run of the workflow."""
         self._here: dict[str, bool] = {}
         """Steps that the workflow itself carries out, and whether this round of the phase is counted."""
 
@@ -72,12 +93,62 @@ class Board:
         """Makes the parent hear how things stand at once."""
         self._hurried = True
 
-    def expand(self, phase: Phase) -> None:
-        """The phase runs once per item: from now on these are its steps."""
+    def expand(self, phase: Phase, *, anew: bool = False) -> None:
+        """The phase runs once per item: from now on these are its steps; `anew` if others were before."""
+        attempts = {name: state.attempt for name, state in self.steps.items()}
         self.phase = phase
+        if self._expanded and not anew:
+            return
         self.steps = _pending(phase)
+        for name in attempts.keys() & self.steps.keys():
+            self.steps[name] = self.steps[name].model_copy(update={"attempt": attempts[name]})
         self._expanded = True
         self._changed = dict.fromkeys(self.steps)
+
+    def go_on(self, carried: Carried, *, expanded: bool) -> None:
+        """The board stands as an earlier run of the workflow left it; `expanded` if it runs once per item."""
+        self.waiting = {gate.wait.key: gate.wait for gate in carried.gates}
+        self.attempt, self.failing = carried.attempt, carried.failing
+        self.used = carried.used
+        self._expanded = expanded
+        self._hurried, self._alarms = carried.hurried, carried.alarms
+        self._told_still, self._waits = carried.told_still, carried.waits
+        self.repeated = dict(carried.repeated)
+
+    def take_steps(self, bulk: Bulk) -> None:
+        """The steps stand as an earlier run of the workflow left them."""
+        self.steps = {state.id: state for state in bulk.steps}
+        ended = {name: _visible(state) for name, state in self.steps.items() if state.status.is_final}
+        self.finished = ended
+        self.readable = {**self.start.steps, **ended}
+        self._changed = dict.fromkeys(bulk.changed)
+        self._here = dict(bulk.here)
+
+    def carried(self) -> dict[str, Any]:
+        """Returns what of a `Carried` is on the board."""
+        return {
+            "attempt": self.attempt,
+            "failing": self.failing,
+            "used": self.used,
+            "waits": self._waits,
+            "hurried": self._hurried,
+            "alarms": self._alarms,
+            "told_still": self._told_still,
+            "repeated": self.repeated,
+        }
+
+    def carried_steps(self) -> dict[str, Any]:
+        """Returns what of a `Bulk` is on the board."""
+        again = (name for name in self._here if self.steps[name].status is not StepStatus.COMPLETED)
+        return {
+            "steps": tuple(self.steps.values()),
+            "changed": tuple(self._changed),
+            "here": {name: self._here[name] for name in again},
+        }
+
+    def has_begun(self, step: str) -> bool:
+        """Whether a step is in the midst of what it does."""
+        return self.steps[step].status in (StepStatus.RUNNING, StepStatus.WAITING)
 
     def change(self, step: str, **fields: Any) -> None:
         """Replaces fields of one step's state."""
@@ -98,7 +169,7 @@ class Board:
         """The step has started; doing it twice changes nothing."""
         if self.steps[step.id].status is StepStatus.PENDING:
             self.change(step.id, status=StepStatus.RUNNING, started_at=workflow.now())
-            self._tell("step_started", step, step_begun(step))
+            self._tell("step_started", step, {**step_begun(step), "anew": self.steps[step.id].anew})
 
     def progress(self, step: str, total: int) -> None:
         """The step has so many items."""
@@ -106,13 +177,19 @@ class Board:
 
     def item_done(self, step: str) -> None:
         """One more of its items has ended."""
+        self.moves += 1
         self.change(step, items_done=self.steps[step].items_done + 1)
+
+    def spend(self, used: Used) -> None:
+        """Agents have used so much more."""
+        self.used = self.used.plus(used)
 
     def end(self, step: Step, status: StepStatus, **fields: Any) -> None:
         """The step has ended: `output`, `error`, `reason` and `fallback` as they apply."""
         state = self.steps[step.id]
         if state.status.is_final:
             return
+        self.moves += 1
         self.change(step.id, status=status, finished_at=workflow.now(), **fields)
         self.finished[step.id] = self.readable[step.id] = _visible(self.steps[step.id])
         error: Failure | None = fields.get("error")
@@ -120,6 +197,8 @@ class Board:
         payload |= outcome(status, error, fields.get("output"))
         if fields.get("fallback"):
             payload["fallback"] = True
+        if self.steps[step.id].reused:
+            payload["reused"] = self.steps[step.id].reused
         self._tell(_ENDED[status], step, payload, self.steps[step.id].attempt)
         if status is StepStatus.FAILED and self._alarms < ALARMS:
             self._alarms += 1
@@ -131,6 +210,28 @@ class Board:
         """A try has failed and another one follows."""
         payload = of_agent(step) | outcome(StepStatus.FAILED, failure)
         self._tell("step_failed", step, payload, attempt, item)
+
+    def tell_interruption(self, step: Step, resume: Json, item: int | None, attempt: int) -> None:
+        """A pause has interrupted a try; it goes on from `resume`."""
+        self._changed[step.id] = None  # one less is in flight
+        record(
+            event(
+                self.start.execution_id,
+                "step_interrupted",
+                phase=self.phase.slug,
+                step=step.id,
+                item=item,
+                attempt=attempt,
+                occurrence=self.admission.wish.epoch,
+                payload={"resume": None if resume is None else beginning(resume, EXCERPT)},
+            )
+        )
+
+    def reuse(self, step: Step, old: Remembered) -> None:
+        """The step ends as it did in an earlier execution, and nothing of it is called."""
+        counts = {"items_total": old.items_total, "items_done": old.items_total or 0}
+        self.change(step.id, reused=old.reused, fallback=old.fallback, **counts)
+        self.end(step, StepStatus.COMPLETED, output=old.output)
 
     def parents(self, step: Step) -> tuple[str, ...]:
         """Returns the spans of what the step reads: steps of its own phase, and what the phase was given.
@@ -165,17 +266,33 @@ class Board:
         """Puts a step that did not complete back to the start, keeping the number of its attempts."""
         state = self.steps[step]
         if state.status is not StepStatus.COMPLETED:
-            fresh = StepState(id=state.id, kind=state.kind, name=state.name, critical=state.critical)
-            self.steps[step] = fresh.model_copy(update={"attempt": state.attempt})
-            self._changed[step] = None
-            if step in self._here:
-                self._here[step] = False
-            self.finished.pop(step, None)
-            self.readable.pop(step, None)
+            self._put_back(state)
 
-    def wait(self, wait: Wait) -> None:
+    def _put_back(self, state: StepState) -> None:
+        fresh = StepState(id=state.id, kind=state.kind, name=state.name, critical=state.critical)
+        self.steps[state.id] = fresh.model_copy(update={"attempt": state.attempt})
+        self._changed[state.id] = None
+        if state.id in self._here:
+            self._here[state.id] = False
+        self.finished.pop(state.id, None)
+        self.readable.pop(state.id, None)
+
+    def again(self, step: str) -> None:
+        """Puts a step back to the start that completed: what it calls then is another call."""
+        if self.steps[step].status is StepStatus.COMPLETED:
+            self.repeated[step] = self.repeated.get(step, 0) + 1
+            self._put_back(self.steps[step])
+
+    def leave_out(self, step: Step, reason: str) -> None:
+        """A person goes on without a step that failed."""
+        self.change(step.id, status=StepStatus.SKIPPED, error=None, reason=reason)
+        self.finished[step.id] = self.readable[step.id] = _visible(self.steps[step.id])
+        payload = {**of_agent(step), "reason": reason, **outcome(StepStatus.SKIPPED, None)}
+        self._tell("step_skipped", step, payload, self.steps[step.id].attempt)
+
+    def wait(self, wait: Wait, key: str = "") -> None:
         """Something waits for a person from now on; the parent hears it at once."""
-        self.waiting[wait.step or wait.name] = wait
+        self.waiting[key or wait.key] = wait
         self._tell_wait(wait)
         self.hurry()
 
@@ -183,6 +300,15 @@ class Board:
         """It waits no longer."""
         if self.waiting.pop(step, None) is not None:
             self.hurry()
+
+    def waits_below(self, child: str, waits: tuple[Wait, ...]) -> None:
+        """So much waits in a sub-task."""
+        if waits == self._below.get(child, ()):
+            return
+        self._below[child] = waits
+        if not waits:
+            del self._below[child]
+        self.hurry()
 
     def failed(self) -> None:
         """A critical failure stops the whole task; the parent hears it at once."""
@@ -217,9 +343,10 @@ class Board:
             in_flight=self.admission.in_flight,
             steps=tuple(s if with_outputs else s.model_copy(update={"output": None}) for s in states),
             expanded=self._expanded,
-            waiting=tuple(self.waiting.values()),
+            waiting=(*self.waiting.values(), *islice(chain(*self._below.values()), WAITS_BELOW)),
             failing=self.failing,
             attempt=self.attempt,
+            used=self.used if self.used.agent_calls else None,
         )
 
     def last_reports(self) -> Iterator[PhaseReport]:
@@ -284,6 +411,7 @@ class Board:
                 parents=self.parents(step) or None,
                 cause=self.start.cause,
                 questions=1 if step.kind == "question" and state.attempt else None,
+                reused_from=state.reused,
             )
         )
 

@@ -10,7 +10,7 @@ from temporalio.exceptions import (
     WorkflowAlreadyStartedError,
 )
 
-from taskmark.contracts import TaskResult
+from taskmark.contracts import TaskResult, Used
 from taskmark.errors import Category, Failure
 
 
@@ -33,6 +33,17 @@ def failure_of(error: ChildWorkflowError | WorkflowAlreadyStartedError, who: str
         return Failure(type="terminated", message=message, category=Category.LOGIC)
     message = f"{who} was cancelled from outside" if cause else f"{who} failed: {error.message}"
     return Failure(type="cancelled", message=message, category=Category.LOGIC)
+
+
+def used_before(error: ChildWorkflowError | WorkflowAlreadyStartedError) -> Used:
+    """Returns what the agents of a sub-task used before it ended badly, as far as it could say so."""
+    cause = error.cause if isinstance(error, ChildWorkflowError) else None
+    if not isinstance(cause, ApplicationError):
+        return Used()
+    try:
+        return TaskResult.model_validate(cause.details[0]).usage or Used()
+    except (IndexError, ValidationError):
+        return Used()
 
 
 def _told(cause: ApplicationError) -> Failure | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 
 from temporalio import workflow
 
@@ -37,6 +38,28 @@ async def within(seconds: float, happens: Callable[[], bool], summary: str, *, l
     return happens()
 
 
+class Countdown:
+    """What is left of a limit, for those who want to know before it has run out."""
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+        self._since: datetime | None = None
+
+    @property
+    def left(self) -> float:
+        """The seconds that are left now."""
+        ran = 0.0 if self._since is None else (workflow.now() - self._since).total_seconds()
+        return max(0.0, self._left - ran)
+
+    def stand(self) -> None:
+        """It runs no more for now."""
+        self._left, self._since = self.left, None
+
+    def run(self) -> None:
+        """It runs from now on."""
+        self._since = workflow.now()
+
+
 async def run_out(
     seconds: float,
     stands: Callable[[], bool],
@@ -44,22 +67,26 @@ async def run_out(
     runs_again: Callable[[float], None] | None = None,
     *,
     leave: bool = False,
+    countdown: Countdown | None = None,
 ) -> None:
     """Returns once so many seconds have passed during which `stands()` was false.
 
     `runs_again` is told the seconds that are left whenever the clock goes on after it stood; `leave` is as
-    for `within`.
+    for `within`; `countdown` shows what is left.
 
     The danger is to count time twice or to lose it: only the span from the last start of the clock
     is measured, and only when it stops, and the workflow's own time is used, so a replay counts the same.
     """
     left = seconds
+    shown = countdown or Countdown(seconds)
     while left > 0:
         if stands():
             await workflow.wait_condition(lambda: not stands())
             if runs_again is not None:
                 runs_again(left)
         started = workflow.now()
+        shown.run()
         if not await within(left, stands, summary, leave=leave):
             return
+        shown.stand()
         left -= (workflow.now() - started).total_seconds()

@@ -41,6 +41,8 @@ class Effort:
         self._task = -1
         self._sent = 0
         self._done = 0
+        self.waiting = 0
+        """How many wait for their turn."""
 
     async def turn(self) -> None:
         """Returns once there is time for one evaluation more, or several small ones."""
@@ -85,9 +87,13 @@ class Effort:
     async def _room(self, size: int) -> None:
         if not self._lock.locked() and self._has_room(size):
             return  # the usual case; those who wait go first
-        async with self._lock:
-            while not self._has_room(size):
-                await workflow.sleep(_NEXT_TASK, summary="much to do, in turns")
+        self.waiting += 1
+        try:
+            async with self._lock:
+                while not self._has_room(size):
+                    await workflow.sleep(_NEXT_TASK, summary="much to do, in turns")
+        finally:
+            self.waiting -= 1
 
     def _has_room(self, size: int) -> bool:
         task = workflow.info().get_current_history_length()

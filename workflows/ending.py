@@ -23,13 +23,16 @@ from taskmark.contracts import (
     TaskResult,
 )
 from taskmark.errors import Failure, InvalidExpression, StepFailed
+from taskmark.portions import portions
 from taskmark.task.model import Json, TaskDefinition
 from workflows import travelling
 from workflows.artifacts import Shelf, Sources, size_of
-from workflows.effort import Effort
+from workflows.effort import PORTION, Effort
 from workflows.names import task_names
 from workflows.state import TaskState
 
+FEW = 100
+"""Outputs that are moved to the artifact store one by one."""
 MANY_STEPS = 2_000
 """Steps that a result names at most when it cannot name all."""
 RECORD_TIMEOUT = timedelta(seconds=30)
@@ -59,7 +62,13 @@ async def outputs(state: TaskState, request: StartTask) -> dict[str, Json]:
 
 
 async def result(
-    state: TaskState, status: ExecutionStatus, execution: str, trace_id: str, found: dict[str, Json]
+    state: TaskState,
+    status: ExecutionStatus,
+    execution: str,
+    trace_id: str,
+    found: dict[str, Json],
+    *,
+    engine: int,
 ) -> TaskResult:
     """Returns the result, with outputs moved to the artifact store as far as the budget wants it."""
     steps = {
@@ -75,10 +84,15 @@ async def result(
             finished_at=step.finished_at,
             fallback=step.fallback,
             reason=step.reason,
+            reused=step.reused,
+            anew=step.anew,
         )
         for slug, states in state.steps.items()
         for step in states.values()
     }
+    kept: tuple[Json, ...] = ()
+    if engine >= 2:
+        steps, kept = await _bundled(steps)
     steps, phases, found = await _within_budget(steps, dict(state.outcomes), found)
     if state.definition is not None and not state.definition.outputs:
         found = {slug: phase.outputs for slug, phase in phases.items() if phase.outputs}
@@ -92,7 +106,25 @@ async def result(
         started_at=state.started_at,
         finished_at=workflow.now(),
         trace_id=trace_id,
+        kept=kept,
+        usage=state.used if state.used.agent_calls else None,
     )
+
+
+async def _bundled(steps: dict[str, StepOutcome]) -> tuple[dict[str, StepOutcome], tuple[Json, ...]]:
+    """Returns the steps without their outputs, and references to the documents that have them, if they are
+    many and more than fits the result: an activity for each of thousands would fill the history."""
+    values = {name: step.output for name, step in steps.items() if step.output is not None}
+    sizes = {name: len(name) + size_of(value) for name, value in values.items()}
+    if len(values) <= FEW or sum(sizes.values()) <= RESULT_LIMIT // 4:
+        return steps, ()
+    shelf, kept = Shelf(Effort()), []
+    for names in portions(sizes.items(), PORTION // 2):  # each fits a message
+        try:
+            kept.append(await shelf.keep({name: values[name] for name in names}, 0))
+        except StepFailed as error:
+            workflow.logger.warning("outputs of steps are lost: %s", error.message)
+    return {name: step.model_copy(update={"output": None}) for name, step in steps.items()}, tuple(kept)
 
 
 def _error(state: TaskState, status: ExecutionStatus) -> Failure | None:
@@ -152,7 +184,7 @@ def _size(steps: dict[str, StepOutcome]) -> int:
 
 def _brief(step: StepOutcome) -> StepOutcome:
     error = step.error and Failure(type=step.error.type, message=step.error.message[:200])
-    fields = ("status", "output", "attempts", "phase")
+    fields = ("status", "output", "attempts", "phase", "reused", "anew")
     return StepOutcome(**{name: getattr(step, name) for name in fields}, error=error)
 
 

@@ -83,6 +83,8 @@ def _over(step: Step, run: tuple[Lane, ...], states: dict[str, StepState]) -> St
         output=[s.output for s in found],
         items_total=len(found),
         items_done=sum(s.status.is_final for s in found),
+        reused=found[0].reused if found and all(s.reused for s in found) else None,
+        anew=next((s.anew for s in found if s.anew), None),
     )
 
 

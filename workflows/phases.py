@@ -14,11 +14,13 @@ from taskmark.contracts import (
     CONTROL_SIGNAL,
     INLINE_LIMIT,
     PHASE_WORKFLOW,
+    Again,
     ControlPhase,
     Limits,
     PhaseReport,
     PhaseResult,
     PhaseStart,
+    Resumed,
     StartTask,
     StepStatus,
     Wait,
@@ -39,7 +41,9 @@ from workflows.calls import shortened
 from workflows.children import failure_of
 from workflows.effort import Effort
 from workflows.names import task_names
+from workflows.opening import offered
 from workflows.recording import event, record
+from workflows.rollback import Rollbacks
 from workflows.state import TaskState
 
 REPORTS = 5_000
@@ -57,6 +61,8 @@ class PhaseRunner:
         limits: Limits,
         trace_id: str,
         stop: Callable[[], None],
+        rollbacks: Rollbacks,
+        earlier: Resumed | None = None,
     ) -> None:
         self._request = request
         self._state = state
@@ -64,11 +70,16 @@ class PhaseRunner:
         self._limits = limits
         self._trace_id = trace_id
         self._stop = stop
+        self._rollbacks = rollbacks
+        self._earlier = earlier
         self._execution = workflow.info().workflow_id
         self._effort = Effort()
         self._shelf = Shelf(self._effort)
         self._inputs: dict[str, Json] = {}
         """What phases are given: the inputs, or a reference to them."""
+        self._keeping = asyncio.Lock()
+        self._kept_inputs = 0
+        """After how many changes of them."""
         self._ended: dict[str, asyncio.Event] = {}
 
     async def runs(self, definition: TaskDefinition) -> Iterator[Coroutine[Any, Any, None]]:
@@ -144,6 +155,10 @@ class PhaseRunner:
                 if phase.on_failure != "pause" or not await self._hold(phase, result):
                     break
                 before += result.attempts
+            undone = await self._rollbacks.settle(phase, result.status)
+            if undone and result.error is not None:
+                hint = f"{result.error.hint}; {undone}" if result.error.hint else undone
+                result = result.model_copy(update={"error": result.error.model_copy(update={"hint": hint})})
             self._end(phase, result.model_copy(update={"attempts": before + result.attempts}))
 
     async def _hold(self, phase: Phase, result: PhaseResult) -> bool:
@@ -158,15 +173,18 @@ class PhaseRunner:
             since=workflow.now(),
             phase=slug,
         )
+        wait = wait.bound() if state.corrects else wait
         while not (self._door.stopped or state.decisions.get(slug)):
             state.reported(PhaseReport(phase=slug, epoch=state.wish.epoch, waiting=(wait,)), workflow.now())
             await self._news(slug, state.wish.epoch)
         decisions = state.decisions.pop(slug, [])
-        return bool(decisions) and decisions[-1].value == "retry" and not self._door.stopped
+        return bool(decisions) and Again.of(decisions[-1].value).action == "retry" and not self._door.stopped
 
     async def _child(self, definition: TaskDefinition, phase: Phase) -> PhaseResult:
         """Runs the phase's child workflow. It hears of a wish or decision only once it has been started:
         a signal to a workflow that does not exist yet would be lost."""
+        await self._keep_inputs()
+        heard = self._kept_inputs
         start = self._start(definition, phase)
         await self._effort.send(len(start.model_dump_json()), f"what the phase {phase.name} is given")
         start = start.model_copy(update={"wish": self._state.wish})
@@ -182,7 +200,7 @@ class PhaseRunner:
             task_timeout=timedelta(seconds=self._limits.workflow_task),
             static_summary=shortened(f"{phase.name} · {definition.name}"),
         )
-        async with beside(self._forward(phase.slug, sent)):
+        async with beside(self._forward(phase.slug, sent, heard)):
             result: PhaseResult = await handle
         return unpack(result.packed, PhaseResult) if result.packed else result
 
@@ -198,8 +216,20 @@ class PhaseRunner:
         self._state.phase_ended(phase, result, workflow.now())
         self._tell_progress(phase)
 
-    async def _forward(self, slug: str, sent: int) -> None:
-        """Passes the newest wish and new decisions on to the phase, as long as it runs.
+    async def _keep_inputs(self) -> None:
+        """Brings what phases are given in line with the inputs, which a person may have changed."""
+        if len(self._state.input_changes) == self._kept_inputs:
+            return
+        async with self._keeping:
+            changes, inputs = len(self._state.input_changes), self._state.inputs
+            try:
+                self._inputs = await self._shelf.keep(inputs, INLINE_LIMIT)
+            except StepFailed:
+                self._inputs = inputs  # heavy in history, but who waits for them gets them
+            self._kept_inputs = changes
+
+    async def _forward(self, slug: str, sent: int, heard: int) -> None:
+        """Passes the newest wish, new decisions and changed inputs on to the phase, as long as it runs.
 
         Level, not edge: whatever happened in between, the child gets the newest wish once, also when it
         was still being started. Its own input carried the one before. That the task is cancelled it
@@ -208,16 +238,26 @@ class PhaseRunner:
         state = self._state
         child = phase_workflow_id(self._execution, slug)
         while True:
-            await self._news(slug, sent)
+            await self._news(slug, sent, heard)
             if state.wish.stop == "cancelled":
                 return
-            sent = state.wish.epoch
+            await self._keep_inputs()
+            changes = state.input_changes[heard : self._kept_inputs]
+            sent, heard = state.wish.epoch, self._kept_inputs
             control = ControlPhase(wish=state.wish, decisions=tuple(state.decisions.pop(slug, ())))
+            if changes:
+                changed = tuple(dict.fromkeys(name for names in changes for name in names))
+                control = control.model_copy(update={"inputs": self._inputs, "changed": changed})
             await tell(child, CONTROL_SIGNAL, control)
 
-    async def _news(self, slug: str, sent: int) -> None:
+    async def _news(self, slug: str, sent: int, heard: int | None = None) -> None:
         state = self._state
-        await workflow.wait_condition(lambda: state.wish.epoch != sent or bool(state.decisions.get(slug)))
+
+        def are_there() -> bool:
+            is_wish_new = state.wish.epoch != sent or bool(state.decisions.get(slug))
+            return is_wish_new or (heard is not None and len(state.input_changes) > heard)
+
+        await workflow.wait_condition(are_there)
 
     def _start(self, definition: TaskDefinition, phase: Phase) -> PhaseStart:
         """Returns what the phase is given: only what it refers to."""
@@ -250,7 +290,19 @@ class PhaseRunner:
             report_budget=max(20, REPORTS // len(definition.phases)),
             spans=self._spans(phase),
             cause=request.cause,
+            **self._budgets(definition),
+            reuse=offered(request, self._earlier, definition, phase.slug),
         )
+
+    def _budgets(self, definition: TaskDefinition) -> dict[str, Any]:
+        """Returns what the phase is told of the budgets that its agents' calls are charged to."""
+        own = self._state.spendings
+        found: dict[str, Any] = {
+            "budgets": (*((own.metered_by,) if own else ()), *self._request.budgets),
+        }
+        if definition.budget is not None and self._limits.counts_budgets:
+            found |= {"ask_above": definition.budget.ask_above, "used": self._state.used}
+        return found
 
     def _spans(self, phase: Phase) -> dict[str, str]:
         """Returns the spans of what the phase reads of others, as far as it has completed."""

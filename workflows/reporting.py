@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 from temporalio import workflow
 
 from taskmark.contracts import REPORT_SIGNAL, PhaseReport, PhaseStart
-from workflows.background import tell
+from workflows.background import deliver, uninterrupted
 from workflows.board import Board
 from workflows.clock import within
 
@@ -23,8 +24,11 @@ class Reporter:
     def __init__(self, board: Board, start: PhaseStart) -> None:
         self._board = board
         self._start = start
-        self._sent = 0
-        self._last = workflow.now()
+        self.sent = 0
+        self.last = workflow.now()
+        self._on_the_way = 0
+        self._sent_at = 0
+        """How long history was when the newest report was sent."""
 
     async def run(self) -> None:
         """Reports until it is cancelled."""
@@ -34,15 +38,40 @@ class Reporter:
                 await self._until_due()
             await asyncio.sleep(0)  # so that a step's end and the next one's start share a report
             await self.send(self._board.report())
-            self._sent += 1
-            self._last = workflow.now()
+            self.sent += 1
+            self.last = workflow.now()
 
     async def send(self, report: PhaseReport) -> None:
         """Sends one report. A parent that has ended is not an error: nobody listens any more."""
-        await tell(self._start.execution_id, REPORT_SIGNAL, report)
+        await uninterrupted(lambda: self._deliver(report))
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether no report is on its way: the server drops what a workflow that ends has just sent."""
+        return self._on_the_way == 0
+
+    async def arrived(self) -> None:
+        """Waits for reports that were sent before this moment.
+
+        The danger is the server's word of a report's arrival: a workflow that says meanwhile that it has
+        ended is refused, leaves the worker's cache, and is replayed whole; of 10,000 steps that takes longer
+        than a workflow task may. What is sent and ends in one moment cannot cross.
+        """
+        if self._sent_at < workflow.info().get_current_history_length():
+            await workflow.wait_condition(lambda: self.is_silent)
+
+    def go_on(self, sent: int, last: datetime) -> None:
+        """An earlier run of the workflow has sent so many reports."""
+        self.sent, self.last = sent, last
+
+    async def _deliver(self, report: PhaseReport) -> None:
+        self._on_the_way += 1
+        self._sent_at = workflow.info().get_current_history_length()
+        await deliver(self._start.execution_id, REPORT_SIGNAL, report)
+        self._on_the_way -= 1
 
     async def _until_due(self) -> None:
-        rest = self._interval - (workflow.now() - self._last).total_seconds()
+        rest = self._interval - (workflow.now() - self.last).total_seconds()
         await within(
             rest,
             lambda: self._board.is_urgent,
@@ -52,5 +81,9 @@ class Reporter:
 
     @property
     def _interval(self) -> float:
-        over = self._sent - self._start.report_budget // 2
-        return self._start.limits.progress_interval * 2.0 ** min(max(over, 0), 20)
+        return interval(self.sent, self._start.report_budget, self._start.limits.progress_interval)
+
+
+def interval(sent: int, budget: int, seconds: float) -> float:
+    """Returns how long after the last of so many reports the next one may follow."""
+    return seconds * 2.0 ** min(max(sent - budget // 2, 0), 20)

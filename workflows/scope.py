@@ -20,7 +20,7 @@ class Scope:
         """Returns the names as they stand: outputs of what has ended, and the lane's item if it has one."""
         start = self._start
         names: dict[str, Any] = {
-            "inputs": start.inputs,
+            "inputs": self._board.start.inputs,
             "phases": start.phases,
             "steps": self._board.readable if lane is None else lane.readable(self._board),
             "execution": {"id": start.execution_id},

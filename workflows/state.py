@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import islice
 
 from taskmark.contracts import (
     Decision,
@@ -11,18 +12,24 @@ from taskmark.contracts import (
     PhaseOutcome,
     PhaseReport,
     PhaseResult,
+    Spending,
     StepState,
     StepStatus,
+    Used,
     Wait,
     Wish,
 )
 from taskmark.errors import Failure
 from taskmark.plan.phases import title
-from taskmark.plan.progress import task_percent
+from taskmark.plan.progress import TaskPercent
 from taskmark.task.model import Json, Phase, TaskDefinition
+from workflows.answers import same
+from workflows.spending import Raised, Spendings
 
 Gate = tuple[str, str, datetime]
 """One opening of a gate: its phase, its step (or its name), and since when it waits."""
+WAITS_TOLD = 20
+"""Of what waits so much is told above."""
 
 
 class TaskState:
@@ -32,7 +39,11 @@ class TaskState:
         self.definition: TaskDefinition | None = None
         self.definition_sha256 = ""
         """Of the whole definition, by which the store knows it."""
+        self.corrects = False
+        """`Limits.corrects` of the execution."""
         self.inputs: dict[str, Json] = {}
+        self.input_changes: list[tuple[str, ...]] = []
+        """Names of the inputs that each change of them changed."""
         self.wish = Wish()
         self.paused: Paused | None = None
         self.abort_reason: str | None = None
@@ -41,6 +52,7 @@ class TaskState:
         self.started_at: datetime | None = None
         self.updated_at: datetime | None = None
         self.percent = 0.0
+        self._weighed: TaskPercent | None = None
         self.changes = 0
         """How often a phase has changed, as far as it has told."""
         self.outcomes: dict[str, PhaseOutcome] = {}
@@ -49,16 +61,26 @@ class TaskState:
         """The last report of each phase that runs."""
         self.decisions: dict[str, list[Decision]] = {}
         """Decisions not yet passed on, by phase."""
+        self.spendings: Spendings | None = None
+        """What is used of the task's budget, if it has one."""
         self.decided: dict[Gate, tuple[Wait, Decision]] = {}
         """Every decision that was taken, by the opening of the gate it was for."""
 
     def open(self, definition: TaskDefinition, inputs: dict[str, Json], now: datetime) -> None:
         """The definition is known: everything is pending."""
         self.definition, self.inputs = definition, inputs
+        self._weighed = TaskPercent(definition)
         self.started_at = self.updated_at = now
         for phase in definition.phases:
             self.outcomes[phase.slug] = PhaseOutcome(status=StepStatus.PENDING, name=phase.name)
             self.steps[phase.slug] = _pending(phase)
+
+    def change_inputs(self, inputs: dict[str, Json]) -> None:
+        """A person has changed inputs; each phase hears of it."""
+        names = tuple(name for name, value in inputs.items() if not same(value, self.inputs.get(name)))
+        if names:
+            self.inputs = inputs
+            self.input_changes.append(names)
 
     # --- what happens -----------------------------------------------------------------------------
 
@@ -82,7 +104,7 @@ class TaskState:
         if report.expanded:
             self._sum_up(report.phase)
         status = StepStatus.WAITING if report.waiting and not report.in_flight else StepStatus.RUNNING
-        self._set(report.phase, now, status=status, attempts=report.attempt)
+        self._set(report.phase, now, status=status, attempts=report.attempt, used=report.used)
 
     def _sum_up(self, slug: str) -> None:
         """In a phase with `forEach` each step of the file counts its items, and those that have ended."""
@@ -95,9 +117,22 @@ class TaskState:
             status = StepStatus.RUNNING if begun else StepStatus.PENDING
             known[step.id] = known[step.id].model_copy(update={**counts, "status": status})
 
+    def heard_of_spending(self, told: Spending, now: datetime) -> None:
+        """A phase, or one of a sub-task, tells what it used and what it wants."""
+        if self.spendings is not None:
+            self.spendings.hear(told)
+            self._changed(now)
+
+    def raised(self, limit: Raised, now: datetime) -> None:
+        """A limit of the budget is higher from now on."""
+        assert self.spendings is not None
+        self.spendings.raise_limit(limit)
+        self._changed(now)
+
     def phase_lost(self, phase: Phase, now: datetime) -> None:
         """Somebody else ended its child workflow. What it did after its last report nobody knows, so none
         of its steps is told to have been skipped."""
+        self._close_account(phase.slug)
         for name, state in self.steps[phase.slug].items():
             if not state.status.is_final:
                 ended = {"status": StepStatus.CANCELLED, "finished_at": now, "reason": "its phase was lost"}
@@ -105,6 +140,7 @@ class TaskState:
 
     def phase_ended(self, phase: Phase, result: PhaseResult, now: datetime) -> None:
         """Its child workflow has ended."""
+        self._close_account(phase.slug)
         self.reports.pop(phase.slug, None)
         if result.steps:
             self.steps[phase.slug] = {state.id: state for state in result.steps}
@@ -116,6 +152,7 @@ class TaskState:
             outputs=result.outputs,
             error=result.error,
             attempts=result.attempts,
+            used=result.used or self.outcomes[phase.slug].used,
             started_at=result.started_at or self.outcomes[phase.slug].started_at,
             finished_at=result.finished_at or now,
         )
@@ -149,24 +186,47 @@ class TaskState:
 
     def _set(self, slug: str, now: datetime, **fields: object) -> None:
         self.outcomes[slug] = self.outcomes[slug].model_copy(update=fields)
+        self._changed(now)
+
+    def _changed(self, now: datetime) -> None:
         self.updated_at = now
         self.changes += 1
 
+    def _close_account(self, slug: str) -> None:
+        if self.spendings is not None:
+            self.spendings.close(slug)
+
     def advance(self) -> None:
         """Brings the percentage up to date: once for all that happened in one moment."""
-        if self.definition is not None and not self.wish.stop:
+        if self._weighed is not None and not self.wish.stop:
             # what is skipped because the task ends early brings it no further
             states = {s: (self.outcomes[s].status, self.steps[s]) for s in self.outcomes}
-            self.percent = max(self.percent, task_percent(self.definition, states))
+            self.percent = max(self.percent, self._weighed.of(states))
+
+    def phase_percent(self, slug: str) -> float:
+        """Returns how far a phase is, 0 to 100. The definition is known by now."""
+        assert self._weighed is not None, "only a known definition has phases"
+        return self._weighed.phases[slug].of(self.steps[slug], self.outcomes[slug].status)
 
     def ended_undecided(self, wait: Wait) -> bool:
         """Whether a gate that waits no longer ended without a decision."""
+        if not wait.step and wait.kind == "approval":
+            return self.outcomes[wait.phase].status in (StepStatus.SKIPPED, StepStatus.CANCELLED)
         if not wait.step:
             return bool(self.wish.stop)
+        if self.renewed(wait):
+            return True
         state = self.steps[wait.phase].get(wait.step)
         if state is None or state.status is StepStatus.CANCELLED:
             return True
-        return state.error is not None and state.error.type == "timed_out"
+        return (
+            state.status is StepStatus.FAILED and state.error is not None and state.error.type == "timed_out"
+        )
+
+    def renewed(self, wait: Wait) -> Wait | None:
+        """Returns the wait that took the place of one that showed something else, if there is one."""
+        others = (w for w in self.waiting if (w.phase, w.key) == (wait.phase, wait.key))
+        return next((other for other in others if other.replaces and other.replaces >= wait.since), None)
 
     # --- what follows from it ---------------------------------------------------------------------
 
@@ -199,7 +259,26 @@ class TaskState:
     @property
     def waiting(self) -> tuple[Wait, ...]:
         """Everything that waits for a person, in the order of the phases."""
-        return tuple(wait for report in self.reports.values() for wait in report.waiting)
+        told = tuple(wait for report in self.reports.values() for wait in report.waiting)
+        if self.spendings is None:
+            return told
+        return (*(wait for wait in told if not self.spendings.is_own(wait)), *self.spendings.waits)
+
+    def waiting_here(self, execution: str) -> tuple[Wait, ...]:
+        """Returns what waits, each with where it is decided; of much only the first."""
+        here = {"execution": execution}
+        few = islice(self.waiting, WAITS_TOLD)
+        return tuple(wait if wait.execution else wait.model_copy(update=here) for wait in few)
+
+    @property
+    def used(self) -> Used:
+        """What agents used so far, as far as the phases have told."""
+        if self.spendings is not None:
+            return self.spendings.used
+        found = Used()
+        for outcome in self.outcomes.values():
+            found = found.plus(outcome.used)
+        return found
 
     @property
     def in_flight(self) -> int:
@@ -214,7 +293,7 @@ class TaskState:
 
 def gate(wait: Wait) -> Gate:
     """Returns what tells one opening of a gate from every other."""
-    return (wait.phase, wait.step or wait.name, wait.since)
+    return (wait.phase, wait.key, wait.since)
 
 
 def _pending(phase: Phase) -> dict[str, StepState]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 from temporalio import workflow
@@ -15,35 +16,53 @@ from taskmark.contracts import (
     AGGREGATE_ACTIVITY,
     INLINE_LIMIT,
     KIND_ACTIVITY,
+    MANY_ITEMS,
     RESULT_LIMIT,
     TASK_WORKFLOW,
     TOOL_ACTIVITY,
+    Decision,
+    Limits,
     PhaseStart,
     StartTask,
     StepCall,
     StepStatus,
+    ToolLimits,
+    Used,
     Wait,
+    each_of,
     idempotency_key,
+    journal_of,
+    of_items,
     phase_workflow_id,
+    stands_for_items,
 )
 from taskmark.errors import Category, Failure, InvalidExpression, StepFailed
+from taskmark.inquiries import Inquiry
 from taskmark.plan import aggregates
+from taskmark.plan.budget import calls_of_step
 from taskmark.plan.choosing import refusal
 from taskmark.plan.phases import said, title
+from taskmark.plan.sources import bare
 from taskmark.task.durations import parse_duration
 from taskmark.task.model import BUILT_IN_KINDS, Agent, Fallback, Json, Phase, Retry, Step
 from workflows import travelling
 from workflows.admission import Admission, Stopped
-from workflows.artifacts import Shelf, Sources, absent, bare, size_of
+from workflows.artifacts import Shelf, Sources, absent, size_of
 from workflows.attempts import Attempts, Unwanted
 from workflows.background import wind_down
 from workflows.board import Board
 from workflows.calls import GaveUp, call, shortened
-from workflows.children import failure_of
+from workflows.children import failure_of, used_before
 from workflows.clock import within
+from workflows.consent import Consents, tasks_of
 from workflows.effort import Effort
-from workflows.gates import Gates
+from workflows.feeding import ITEMS, Feeder
+from workflows.gates import Gates, Renewed
+from workflows.inquiring import Inquiries
+from workflows.journey import Items, Journey
 from workflows.lanes import Lane
+from workflows.purses import Purses
+from workflows.reuse import Past
 from workflows.scope import Scope
 
 _PLAINLY_DESCRIBED = frozenset({"tool", "aggregate", "task", "wait"})
@@ -71,16 +90,25 @@ class StepRunner:
         scope: Scope,
         shelf: Shelf,
         effort: Effort,
+        purses: Purses,
+        consents: Consents,
         lane: Lane,
+        feeder: Feeder,
+        journey: Journey,
+        past: Past,
     ) -> None:
         self._lane = lane
+        self._feeder = feeder
+        self._journey = journey
+        self._past = past
         self._shelf = shelf
         self._effort = effort
+        self._purses = purses
+        self._consents = consents
         self._begun: dict[tuple[str, int | None], None] = {}
         """The items that have begun."""
-        self._lost: dict[str, None] = {}
-        """Critical steps one of whose items has failed: no further item begins."""
-        self._before: dict[str, int] = {}
+        self._open: dict[str, tuple[Step, Wait]] = {}
+        """The gates that wait."""
         self.interrupted = False
         """Whether a stop kept a step from running."""
         self._start = start
@@ -89,6 +117,7 @@ class StepRunner:
         self._board = board
         self._admission = admission
         self._gates = gates
+        self._inquiries = Inquiries(board, gates)
         self._scope = scope
         self.subtasks: dict[str, None] = {}
         """Workflow ids of the sub-tasks that run, to pass a pause on to."""
@@ -96,10 +125,11 @@ class StepRunner:
     async def run(self, step: Step) -> None:
         """Runs the step to its end, whatever it is; the board says how it ended."""
         end = self._board.end
-        self._before[step.id] = self._board.steps[step.id].attempt
+        begun = self._journey.begin(step.id, self._board.steps[step.id].attempt)
         try:
-            async with self._admission.slot():
-                pass  # a pause or stop holds before anything of the step is evaluated
+            if not begun:
+                async with self._admission.slot():
+                    pass  # a pause or stop holds before anything of the step is evaluated
             done = await self._perform(step)
             if done is not None:
                 output, error = done.output, done.error
@@ -119,12 +149,17 @@ class StepRunner:
             raise
 
     async def _perform(self, step: Step) -> Done | None:
-        """Returns what the step came to, or None if it was skipped."""
+        """Returns what the step came to, or None if it has ended already: skipped, or as it did before."""
         await self._effort.turn()
         try:
             names = await self._names(step)
-            if step.condition is not None and not self._effort.test(step.condition, names):
+            decided = self._board.steps[step.id].status is not StepStatus.PENDING
+            if step.condition is not None and not decided and not self._effort.test(step.condition, names):
                 self._board.end(step, StepStatus.SKIPPED, reason=f"its condition is false: {step.condition}")
+                return None
+            old = self._past.find(step, self._lane, again=decided)
+            if old is not None:
+                self._board.reuse(step, old)
                 return None
             return await self._dispatch(step, names)
         except InvalidExpression:
@@ -141,12 +176,12 @@ class StepRunner:
         found = [s for s in step.reads_steps if "output" not in names["steps"].get(s, {})]
         found += [s for s in step.reads_phases if self._start.phases.get(s, {}).get("status") != "completed"]
         try:
-            return found or absent(names, _sources(step))
+            return found or absent(names, sources_of(step))
         except InvalidExpression:
             return found
 
     async def _names(self, step: Step) -> dict[str, Any]:
-        return await self._shelf.prepare(self._scope.names(self._lane), _sources(step))
+        return await self._shelf.prepare(self._scope.names(self._lane), sources_of(step))
 
     async def _dispatch(self, step: Step, names: dict[str, Any]) -> Done | None:
         match step.kind:
@@ -184,29 +219,28 @@ class StepRunner:
     async def _wait(self, step: Step) -> Done:
         self._board.begin_here(step)
         summary = shortened(step.description or f"wait {step.value}")
-        if await within(parse_duration(step.value), lambda: self._admission.stopped, summary):
+        rest = self._rest(step, parse_duration(step.value))
+        if await within(rest, lambda: self._admission.stopped, summary):
             raise Stopped
         return Done()
 
+    def _rest(self, step: Step, seconds: float) -> float:
+        """Returns what is left of the time that a step waits; an earlier run may have seen a part."""
+        began = self._board.steps[step.id].started_at
+        return seconds if began is None else seconds - (workflow.now() - began).total_seconds()
+
     async def _gate(self, step: Step, names: dict[str, Any]) -> Done | None:
-        prompt = self._effort.text(step.description, names)
+        wait = self._gates.opening(self._asked(step, names))
         self._board.begin_here(step)
-        kind = "approval" if step.kind == "approval" else "question"
-        wait = Wait(
-            kind=kind,
-            name=step.value or step.id,
-            prompt=prompt,
-            since=workflow.now(),
-            phase=self._phase.slug,
-            step=step.id,
-            answer_schema=step.answer_schema,
-            approvers=step.approvers,
-        )
-        asked = title(step.model_copy(update={"description": prompt}))
-        self._board.change(step.id, status=StepStatus.WAITING, name=asked)
-        decision = await self._gates.decision(wait, step.timeout)
-        if decision is None and step.on_timeout == "pause":
-            decision = await self._gates.decision(wait, None)
+        while True:
+            try:
+                decision = await self._decision(step, wait)
+                break
+            except Renewed:
+                renewed = self._asked(step, await self._names(step))
+                wait = renewed.model_copy(update={"replaces": wait.since})
+        if decision is not None:
+            self._board.change(step.id, shown=wait.shown)
         if decision is None:
             message = f"nobody decided “{wait.name}” within {step.timeout:g} s"
             raise GaveUp(Failure(type="timed_out", message=message, category=Category.LOGIC))
@@ -220,6 +254,56 @@ class StepRunner:
             return None
         raise GaveUp(Failure(type="rejected", message=message, category=Category.LOGIC))
 
+    def _asked(self, step: Step, names: dict[str, Any]) -> Wait:
+        """Returns what a gate would show now."""
+        wait = Wait(
+            kind="approval" if step.kind == "approval" else "question",
+            name=step.value or step.id,
+            prompt=self._effort.text(step.description, names),
+            since=workflow.now(),
+            phase=self._phase.slug,
+            step=step.id,
+            answer_schema=step.answer_schema,
+            approvers=step.approvers,
+        )
+        return wait.bound() if self._start.limits.corrects else wait
+
+    async def _decision(self, step: Step, wait: Wait) -> Decision | None:
+        asked = title(step.model_copy(update={"description": wait.prompt}))
+        state = self._board.steps[step.id]
+        if (state.status, state.name) != (StepStatus.WAITING, asked):
+            self._board.change(step.id, status=StepStatus.WAITING, name=asked)
+        self._open[wait.key] = (step, wait)
+        try:
+            decision = await self._gates.decision(wait, step.timeout)
+            if decision is None and step.on_timeout == "pause":
+                decision = await self._gates.decision(wait, None)
+        finally:
+            self._open.pop(wait.key, None)
+        return decision
+
+    async def renew_gates(self) -> None:
+        """Opens those gates anew that would show something else by now."""
+        for step, wait in list(self._open.values()):
+            if not await self._shows(step, wait.shown):
+                self._gates.renew(wait)
+
+    async def stands(self, step: Step) -> bool:
+        """Whether a step that has ended stays as it is when its phase runs again. A gate does not if it
+        would show something else than what was decided."""
+        shown = self._board.steps[step.id].shown
+        return not shown or await self._shows(step, shown)
+
+    async def _shows(self, step: Step, shown: str) -> bool:
+        await self._effort.turn()
+        try:
+            names = await self._names(step)
+            if step.condition is not None and not self._effort.test(step.condition, names):
+                return False
+            return self._asked(step, names).shown == shown
+        except (InvalidExpression, StepFailed):
+            return False
+
     # --- kinds that call --------------------------------------------------------------------------
 
     async def _plain(self, step: Step, names: dict[str, Any]) -> Done:
@@ -228,19 +312,27 @@ class StepRunner:
         if not agents:
             self._board.begin_here(step)
             return Done()
+        await self._ask_consent(step, 1)
         self._board.begin(step)
         self._board.progress(step.id, len(agents))
 
-        def ask(index: int) -> Awaitable[tuple[Json, bool]]:
-            answer = self._ask(step, names, agents[index], index, share=len(agents))
-            return self._or_fallback(step, names, index, len(agents), answer)
+        await self._past.begin_items(step, len(agents))
 
-        answers, failures = await self._all(step, len(agents), ask, stop_at_failure=False)
-        if len(failures) == len(agents) or (failures and step.is_critical):
-            raise GaveUp(failures[0])
+        def ask(index: int) -> Awaitable[tuple[Json, bool]]:
+            def answer() -> Awaitable[Json]:
+                return self._ask(step, names, agents[index], index, share=len(agents))
+
+            def now() -> Awaitable[tuple[Json, bool]]:
+                return self._or_fallback(step, names, index, len(agents), answer)
+
+            return self._past.item(step, index, names, now)
+
+        done = await self._all(step, len(agents), ask, stop_at_failure=False)
+        answers, failure = done.outputs, done.failure
+        if failure and (done.failed == len(agents) or step.is_critical):
+            raise GaveUp(failure)
         output = {agent: answer for agent, answer in zip(agents, answers, strict=True) if answer is not None}
-        fell_back = self._board.steps[step.id].fallback
-        return Done(output=output, error=failures[0] if failures else None, fallback=fell_back)
+        return Done(output=output, error=failure, fallback=self._board.steps[step.id].fallback)
 
     async def _for_each(self, step: Step, names: dict[str, Any]) -> Done:
         items = step.for_each
@@ -248,22 +340,36 @@ class StepRunner:
             items = self._effort.evaluate(bare(items), names)
         if not isinstance(items, list | tuple):
             raise InvalidExpression(f"forEach needs a list, and `{step.for_each}` is {_kind_of(items)}")
+        await self._ask_consent(step, len(items))
         self._board.begin(step)
         self._board.progress(step.id, len(items))
 
+        await self._past.begin_items(step, len(items))
+
         def perform(index: int) -> Awaitable[tuple[Json, bool]]:
             inner = {**names, "item": items[index], "index": index}
-            return self._one(step, inner, index, share=len(items))
 
-        outputs, failures = await self._all(step, len(items), perform, stop_at_failure=step.is_critical)
-        silent = step.agent_expression is not None and len(failures) == len(items)
-        if failures and (step.is_critical or silent):
-            first = failures[0]
-            message = f"{len(failures)} of {len(items)} items failed; the first: {first.message}"
-            raise GaveUp(first.model_copy(update={"message": message}))
-        output = await self._shelf.keep(outputs, self._share(1))
-        fell_back = self._board.steps[step.id].fallback
-        return Done(output=output, error=failures[0] if failures else None, fallback=fell_back)
+            def now() -> Awaitable[tuple[Json, bool]]:
+                return self._one(step, inner, index, share=len(items))
+
+            return self._past.item(step, index, inner, now)
+
+        done = await self._all(step, len(items), perform, stop_at_failure=step.is_critical)
+        silent = step.agent_expression is not None and done.failed == len(items)
+        if done.failure and (step.is_critical or silent):
+            message = f"{done.failed} of {len(items)} items failed; the first: {done.failure.message}"
+            raise GaveUp(done.failure.model_copy(update={"message": message}))
+        output = await self._shelf.keep(done.outputs, self._room(len(items)))
+        if self._start.limits.engine >= 2:
+            output = of_items(output, len(items))
+        return Done(output=output, error=done.failure, fallback=self._board.steps[step.id].fallback)
+
+    async def _ask_consent(self, step: Step, items: int) -> None:
+        """Asks before many calls, if the budget wants it. Raises `GaveUp` if they are rejected."""
+        start, has_begun = self._start, self._board.steps[step.id].started_at is not None
+        if start.ask_above is not None and not has_begun:  # else an earlier run of the workflow asked
+            calls = items * calls_of_step(step, self._phase, start.default_agents, tasks_of(start))
+            await self._consents.ask(step.id, title(step), calls, step=step.id)
 
     async def _all(
         self,
@@ -272,58 +378,69 @@ class StepRunner:
         perform: Callable[[int], Awaitable[tuple[Json, bool]]],
         *,
         stop_at_failure: bool,
-    ) -> tuple[list[Json], list[Failure]]:
+    ) -> Items:
         """Runs all items side by side within the window; returns outputs in order, and what failed."""
-        outputs: list[Json] = [None] * count
-        failures: dict[int, Failure] = {}
+        items = self._journey.items(step.id, count)
         skipped: list[int] = []
-        self._lost.pop(step.id, None)
-        for index in range(count):
-            self._begun.pop((step.id, index), None)
-
-        def failed(index: int, failure: Failure) -> None:
-            failures[index] = failure
-            if stop_at_failure:
-                self._lost[step.id] = None
+        for index in items.left():
+            if self._journey.trying(step.id, index) is None:
+                self._begun.pop((step.id, index), None)
+            else:
+                self._begun[step.id, index] = None
 
         async def one(index: int) -> None:
             try:
-                outputs[index], fell_back = await perform(index)
+                output, fell_back = await perform(index)
+                items.done(index, output)
                 if fell_back:
                     self._board.change(step.id, fallback=True)
             except GaveUp as error:
-                failed(index, error.failure)
+                items.fail(index, error.failure, lost=stop_at_failure)
             except (InvalidExpression, StepFailed) as error:
-                failed(index, self._logic(step, error))
+                items.fail(index, self._logic(step, error), lost=stop_at_failure)
             except Stopped:
                 skipped.append(index)
             except Unwanted:
                 return
+            if items.lost:
+                self._purses.drop(step.id)
             self._board.item_done(step.id)
 
-        await gather([asyncio.create_task(one(index)) for index in range(count)])
+        await self._feeder.gather(ITEMS, (partial(one, index) for index in list(items.left())))
         if skipped:
             raise Stopped
-        return outputs, [failures[index] for index in sorted(failures)]
+        return items
 
     async def _one(
         self, step: Step, names: dict[str, Any], item: int | None, share: int = 1
     ) -> tuple[Json, bool]:
         """Runs one call, then its fallback; returns the output and whether it is the fallback's."""
-        return await self._or_fallback(step, names, item, share, self._call_kind(step, names, item, share))
+        return await self._or_fallback(
+            step, names, item, share, lambda: self._call_kind(step, names, item, share)
+        )
 
     async def _or_fallback(
-        self, step: Step, names: dict[str, Any], item: int | None, share: int, call: Awaitable[Json]
+        self,
+        step: Step,
+        names: dict[str, Any],
+        item: int | None,
+        share: int,
+        call: Callable[[], Awaitable[Json]],
     ) -> tuple[Json, bool]:
+        tried = self._journey.trying(step.id, item)
         try:
-            return await call, False
+            if tried is not None and tried.fallback_for is not None:
+                raise GaveUp(tried.fallback_for)
+            return await call(), False
         except GaveUp as failed:
             if step.fallback is None:
                 raise
             try:
-                return await self._fall_back(step, step.fallback, names, item, share), True
+                return await self._fall_back(step, step.fallback, names, item, share, failed.failure), True
             except Stopped:
                 raise failed from None
+        finally:
+            self._journey.ended(step.id, item)
 
     async def _call_kind(self, step: Step, names: dict[str, Any], item: int | None, share: int) -> Json:
         match step.kind:
@@ -338,17 +455,24 @@ class StepRunner:
             case _:
                 return await self._call(step, KIND_ACTIVITY + step.kind, step.value, names, item, share)
 
-    async def _fall_back(
-        self, step: Step, fallback: Fallback, names: dict[str, Any], item: int | None, share: int
+    async def _fall_back(  # noqa: PLR0917 - what one call is made of
+        self,
+        step: Step,
+        fallback: Fallback,
+        names: dict[str, Any],
+        item: int | None,
+        share: int,
+        failure: Failure,
     ) -> Json:
         if fallback.kind == "value":
             return self._effort.render(fallback.value, names)
         arguments = step.arguments if fallback.arguments is None else fallback.arguments
         # another tool is another effect: it must not pass for a repetition of the first
-        key = idempotency_key(self._start.execution_id, self._phase.slug, f"{step.id}#fallback", item)
+        effect = f"{self._effect(step)}#fallback"
+        key = idempotency_key(self._start.execution_id, self._phase.slug, effect, item)
         changes = {"kind": fallback.kind, "value": fallback.name, "arguments": arguments}
         other = step.model_copy(update={**changes, "idempotency_key": key, "fallback": None})
-        self._before[step.id] = self._board.steps[step.id].attempt
+        self._journey.fall_back(step.id, item, failure, self._board.steps[step.id].attempt)
         return await self._call_kind(other, names, item, share)
 
     @property
@@ -361,7 +485,13 @@ class StepRunner:
             asked = self._chosen(step, names, item) if step.agent_expression is not None else agent
             return self._request(step, asked, names, item, share, self._start.agents.get(asked), ())
 
-        return await self._attempts(step, AGENT_ACTIVITY, item, make)
+        def inquire(asked: Inquiry, who: str) -> Awaitable[Json]:
+            return self._inquiries.answer(step, who, item, asked)
+
+        can_ask = self._start.limits.corrects
+        who = agent if step.agent_expression is None else ""
+        asks = inquire if can_ask else None
+        return await self._attempts(step, AGENT_ACTIVITY, item, make, who, inquire=asks)
 
     def _chosen(self, step: Step, names: dict[str, Any], item: int | None) -> str:
         """Returns the agent that a step chooses. Raises `GaveUp` if it is none of those listed."""
@@ -388,10 +518,15 @@ class StepRunner:
             activity = AGGREGATE_ACTIVITY + step.value
             return await self._call(step, activity, step.value, names, item, share, values=tuple(values))
         self._board.begin_here(step)
-        loaded = [await self._shelf.load(value) for value in values]
+        loaded = [one for value in values for one in await self._loaded(value)]
         await self._effort.turn()
         self._effort.charge(size_of(loaded) // 4)
         return await self._shelf.keep(aggregates.aggregate(step.value, loaded, arguments), self._share(share))
+
+    async def _loaded(self, value: Json) -> tuple[Json, ...]:
+        """Returns a value, or each of those that it stands for."""
+        content = await self._shelf.load(value)
+        return each_of(content) if stands_for_items(value) else (content,)
 
     def _answers_before(self, step: Step) -> list[Json]:
         """Returns what steps of this phase answered: all others in a parallel phase, else those before."""
@@ -407,7 +542,8 @@ class StepRunner:
     async def _subtask(self, step: Step, names: dict[str, Any], item: int | None, share: int) -> Json:
         await self._effort.turn()
         start = self._start
-        suffix = step.id if item is None else f"{step.id}/{item}"
+        effect = self._effect(step)
+        suffix = effect if item is None else f"{effect}/{item}"
         child = f"{phase_workflow_id(start.execution_id, self._phase.slug)}/{suffix}"
         request = StartTask(
             definition=start.tasks.get(step.value),
@@ -418,8 +554,10 @@ class StepRunner:
             limits=start.limits,
             trace_id=start.trace_id,
             parent_id=start.execution_id,
+            budgets=start.budgets,
             report_to=workflow.info().workflow_id,
             cause="parent",
+            resume_from=self._past.child_of(step, item),
         )
         size = len(request.model_dump_json())
         async with self._admission.slot():
@@ -439,13 +577,16 @@ class StepRunner:
                 )
                 self.subtasks[child] = None  # only now: before its start it cannot be told of a pause
                 result = await handle
+                self._board.spend(Used.model_validate(result.get("usage") or {}))
             except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
                 if is_cancelled_exception(error) and self._admission.stopped:
                     raise
+                self._board.spend(used_before(error))
                 raise GaveUp(failure_of(error, f"the sub-task {step.value}")) from error
             finally:
                 self.subtasks.pop(child, None)
-                self._admission.rest(child, still=False)
+                self._admission.forget(child)
+                self._board.waits_below(child, ())
         return await self._shelf.keep(result["outputs"], self._share(share))
 
     async def _call(  # noqa: PLR0917 - what one call is made of
@@ -464,25 +605,47 @@ class StepRunner:
         return await self._attempts(step, activity, item, make)
 
     async def _attempts(
-        self, step: Step, activity: str, item: int | None, make: Callable[[], StepCall]
+        self,
+        step: Step,
+        activity: str,
+        item: int | None,
+        make: Callable[[], StepCall],
+        who: str | None = None,
+        *,
+        inquire: Callable[[Inquiry, str], Awaitable[Json]] | None = None,
     ) -> Json:
-        limits = self._start.limits
-        done = await call(
-            activity,
-            make,
-            retry=step.retry or self._retry,
-            heartbeat=step.heartbeat or limits.heartbeat,
-            limits=limits,
-            admission=self._admission,
-            effort=self._effort,
-            observer=Attempts(self._board, step, lambda: self._is_wanted(step, item), item),
-            attempts_before=self._before.get(step.id, 0),
-        )
+        """Calls an activity with its retries; `who` is the agent that it asks, if it asks one."""
+        limits, journey = self._start.limits, self._journey
+
+        def is_wanted() -> bool:
+            return self._is_wanted(step, item)
+
+        with Attempts(self._board, step, is_wanted, item) as attempts:
+            done = await call(
+                activity,
+                make,
+                retry=step.retry or self._retry_of(activity),
+                heartbeat=step.heartbeat or _of_tool(limits, activity).heartbeat or limits.heartbeat,
+                limits=limits,
+                admission=self._admission,
+                effort=self._effort,
+                observer=attempts,
+                attempts_before=journey.before(step.id, item),
+                tried=journey.trying(step.id, item),
+                tries=partial(journey.tries, step.id, item),
+                paid=None if who is None else partial(self._purses.receipt, who, step.id, is_wanted),
+                inquire=inquire,
+            )
         return done.output
+
+    def _retry_of(self, activity: str) -> Retry:
+        """Returns how often to try where the step does not say: as the task says, else as of the tool."""
+        told = _of_tool(self._start.limits, activity).retry
+        return Retry.model_validate(told) if told and self._retry == Retry() else self._retry
 
     def _is_wanted(self, step: Step, item: int | None) -> bool:
         """Whether an item may begin or go on; asking for it is its beginning."""
-        if step.id in self._lost and (step.id, item) not in self._begun:
+        if self._journey.is_lost(step.id) and (step.id, item) not in self._begun:
             return False
         self._begun[step.id, item] = None
         return True
@@ -498,7 +661,7 @@ class StepRunner:
         values: tuple[Json, ...],
     ) -> StepCall:
         start, limits = self._start, self._start.limits
-        key = idempotency_key(start.execution_id, self._phase.slug, step.id, item)
+        key = idempotency_key(start.execution_id, self._phase.slug, self._effect(step), item)
         if step.idempotency_key is not None:
             key = self._effort.text(step.idempotency_key, names)
         asks = agent is not None or step.kind not in BUILT_IN_KINDS
@@ -515,7 +678,11 @@ class StepRunner:
             description=self._effort.text(step.description, names) if asks else step.description,
             arguments=self._effort.render(step.arguments, names),
             idempotency_key=key,
+            cache=step.cache or None,
+            journal=journal_of(start.execution_id, self._phase.slug) if self._phase.rollback else None,
+            waits=step.circuit == "wait",
             timeout=step.timeout or limits.tool_timeouts.get(name) or limits.step_timeout,
+            resumes=step.kind == "tool" and name in limits.resuming,
             agent=agent,
             context=self._context() if asks else {},
             values=values,
@@ -525,6 +692,11 @@ class StepRunner:
             together=self._phase.parallel or self._phase.for_each is not None or item is not None,
         )
 
+    def _effect(self, step: Step) -> str:
+        """Returns what tells a step's effect from others: one that completed and runs again has another."""
+        times = self._board.repeated.get(step.id, 0)
+        return f"{step.id}#again{times}" if times else step.id
+
     def _context(self) -> dict[str, Json]:
         """Returns what an agent or a registered kind may read; large outputs as references."""
         names = self._scope.names(self._lane)
@@ -532,7 +704,14 @@ class StepRunner:
 
     def _share(self, items: int) -> int:
         """Returns the bytes one output may have inline, so that the phase keeps to half the budget."""
-        return max(256, min(INLINE_LIMIT, RESULT_LIMIT // 2 // max(items, len(self._phase.steps), 1)))
+        least = (
+            128 if max(items, len(self._phase.steps)) > MANY_ITEMS and self._start.limits.engine >= 2 else 256
+        )
+        return max(least, min(INLINE_LIMIT, RESULT_LIMIT // 2 // max(items, len(self._phase.steps), 1)))
+
+    def _room(self, items: int) -> int:
+        """Returns the bytes that the outputs of so many items may have inline."""
+        return 0 if items > MANY_ITEMS and self._start.limits.engine >= 2 else self._share(1)
 
     def _placed(self, step: Step, failure: Failure) -> Failure:
         """Returns the failure with its place, and with what else it affects: steps that read the step, those
@@ -569,7 +748,7 @@ async def gather(tasks: Sequence[asyncio.Task[None]]) -> None:
         raise
 
 
-def _sources(step: Step) -> Sources:
+def sources_of(step: Step) -> Sources:
     """Returns everything in a step that is evaluated."""
     checked = step.value if step.kind == "validation" else step.agent_expression
     items = step.for_each if isinstance(step.for_each, str) else None
@@ -580,6 +759,11 @@ def _sources(step: Step) -> Sources:
         templates=(said, step.idempotency_key),
         values=(step.arguments, *instead),
     )
+
+
+def _of_tool(limits: Limits, activity: str) -> ToolLimits:
+    """Returns what is said of the tool that an activity calls."""
+    return limits.tools.get(activity.removeprefix(TOOL_ACTIVITY), ToolLimits())
 
 
 def _kind_of(value: Json) -> str:

@@ -13,17 +13,18 @@ from temporalio.exceptions import ApplicationError, is_cancelled_exception
 
 from taskmark.contracts import (
     CANCEL_ACTIVITY,
-    LONG,
     REPORT_SIGNAL,
-    SHORT,
+    SPENDING_SIGNAL,
     SUBTASK_SIGNAL,
     TASK_WORKFLOW,
+    Again,
     ControlRequest,
     ExecutionStatus,
     Limits,
-    Paused,
     PhaseReport,
     Progress,
+    Resumed,
+    Spending,
     StartTask,
     StepStatus,
     SubtaskReport,
@@ -31,16 +32,21 @@ from taskmark.contracts import (
 )
 from taskmark.errors import Category, Failure
 from taskmark.plan import phases
-from taskmark.projection import definition_record
+from taskmark.projection import by_agent, definition_record, opening_of
 from taskmark.records import ExecutionRecord, outcome
 from taskmark.task.model import Json, TaskDefinition
-from workflows import ending, opening, updates, views
+from workflows import ending, expecting, holding, opening, pausing, spending, updates, views
 from workflows.admission import Admission
 from workflows.attributes import publish
 from workflows.background import beside, heard, tell, uninterrupted, wind_down
 from workflows.clock import run_out, within
+from workflows.expecting import Expectation
+from workflows.notifying import Notifier
+from workflows.pausing import Pauses
 from workflows.phases import PhaseRunner
 from workflows.recording import event, record
+from workflows.rollback import Rollbacks
+from workflows.spending import Spendings
 from workflows.state import TaskState, gate
 from workflows.steps import gather
 
@@ -60,8 +66,12 @@ class TaskWorkflow:
         self._limits = Limits()
         self._request = StartTask()
         self._trace_id = ""
-        self._pauses = 0
-        self._heard = 0
+        self._notifier: Notifier | None = None
+        self._pauses = Pauses(self._state, self._wish)
+        self._expectation = Expectation(self._state, self._execution)
+        self._rollbacks = Rollbacks(self._execution)
+        self._earlier: Resumed | None = None
+        """What it may reuse of an earlier execution."""
 
     @workflow.run
     async def run(self, *given: Any) -> TaskResult:
@@ -88,30 +98,24 @@ class TaskWorkflow:
 
     # --- what people say --------------------------------------------------------------------------
 
-    @workflow.signal(description="Start no new steps until resume. Payload, all optional: reason, by.")
+    @workflow.signal(
+        description="Start no new steps until resume. Payload, all optional: reason, by, mode (now)."
+    )
     def pause(self, payload: Any = None, *_more: Any) -> None:
-        """Holds the task; a second pause changes nothing."""
-        request = _control(payload)
-        self._heard = request.epoch
-        if not self._state.wish.paused and self._state.final is None:
-            now = workflow.now()
-            self._state.paused = Paused(reason=request.reason, by=request.by, since=now)
-            self._wish(paused=True)
-            self._tell_pause("execution_paused", request)
+        """Holds the task; a second pause changes nothing but whether running steps are interrupted."""
+        self._pauses.hold(pausing.read(payload), self._limits)
 
     @workflow.signal(description="Go on after a pause. Payload, all optional: reason, by.")
     def resume(self, payload: Any = None, *_more: Any) -> None:
         """Goes on where the pause held it; without a pause it changes nothing."""
-        if self._state.wish.paused:
-            self._state.paused = None
-            self._wish(paused=False)
-            self._tell_pause("execution_resumed", _control(payload))
-            self._pauses += 1
+        self._pauses.release(pausing.read(payload))
 
     @workflow.signal(description="End the task now, keep partial results. Payload, optional: reason, by.")
     def abort(self, payload: Any = None, *_more: Any) -> None:
         """Cancels the task; the execution ends as cancelled."""
-        request = _control(payload)
+        self._abort(pausing.read(payload))
+
+    def _abort(self, request: ControlRequest) -> None:
         if self._state.abort_reason is None:
             who = f" by {request.by}" if request.by else ""
             self._state.abort_reason = (
@@ -128,6 +132,13 @@ class TaskWorkflow:
         if report.failing:
             self._stop_softly()
 
+    @workflow.signal(name=SPENDING_SIGNAL, description="A phase tells what agents used, and asks for more.")
+    def spend(self, payload: Any = None, *_more: Any) -> None:
+        """Takes what a phase, or one of a sub-task, tells of its calls."""
+        told = heard(Spending, payload)
+        if told is not None:
+            self._state.heard_of_spending(told, workflow.now())
+
     @workflow.update(description="Decide an approval: gate, decision (approved or rejected), by, comment.")
     async def approve(self, payload: Any = None, *_more: Any) -> dict[str, Json]:
         """Decides a waiting approval and returns the decision once the phase has taken it."""
@@ -135,6 +146,7 @@ class TaskWorkflow:
 
     @approve.validator
     def _check_approve(self, payload: Any = None, *_more: Any) -> None:
+        updates.check_fields("approve", payload)
         updates.approval(self._state, payload)
 
     @workflow.update(description="Answer a waiting question: question, value, by.")
@@ -144,32 +156,51 @@ class TaskWorkflow:
 
     @answer.validator
     def _check_answer(self, payload: Any = None, *_more: Any) -> None:
+        updates.check_fields("answer", payload)
         updates.answer(self._state, payload)
 
-    @workflow.update(description="Run a held phase again: phase (or one of its steps).")
+    @workflow.update(description="Run a held phase again: phase or step, optional: inputs, by, comment.")
     async def retry(self, payload: Any = None, *_more: Any) -> dict[str, Json]:
-        """Lets a phase that `onFailure: pause` holds run again."""
+        """Lets a phase that `onFailure: pause` holds run again, with other inputs if they are given; a step
+        that is named runs again though it had completed."""
         return await self._decide(updates.held(self._state, payload, "retry"))
 
     @retry.validator
     def _check_retry(self, payload: Any = None, *_more: Any) -> None:
+        updates.check_fields("retry", payload)
         updates.held(self._state, payload, "retry")
 
-    @workflow.update(description="Leave a held phase as failed and go on: phase (or one of its steps).")
+    @workflow.update(description="Go on without a held phase, or a failed step: phase or step, by, comment.")
     async def skip(self, payload: Any = None, *_more: Any) -> dict[str, Json]:
-        """Leaves a phase that `onFailure: pause` holds as it is and goes on without it."""
+        """Goes on without a phase that `onFailure: pause` holds, or without its failed step."""
         return await self._decide(updates.held(self._state, payload, "skip"))
 
     @skip.validator
     def _check_skip(self, payload: Any = None, *_more: Any) -> None:
+        updates.check_fields("skip", payload)
         updates.held(self._state, payload, "skip")
+
+    @workflow.update(name="raise", description="Raise a limit of the budget: budget, limit, by.")
+    async def raise_limit(self, payload: Any = None, *_more: Any) -> dict[str, Json]:
+        """Sets a higher limit and returns all of them."""
+        raised = spending.raised(self._state, self._request.budgets, payload)
+        if raised.is_new:
+            self._state.raised(raised, workflow.now())
+        assert self._state.spendings is not None
+        return spending.answer(self._state.spendings, raised)
+
+    @raise_limit.validator
+    def _check_raise(self, payload: Any = None, *_more: Any) -> None:
+        updates.check_fields("raise", payload)
+        spending.raised(self._state, self._request.budgets, payload)
 
     @workflow.query(description="How far it is, what waits, when it ends. Payload, optional: now, phase.")
     def progress(self, request: Any = None) -> Progress:
         """Answers from the state; `now` may be given, else the wall clock is read."""
         given = request if isinstance(request, dict) else {}
         now = _moment(given.get("now")) or _wall_clock()
-        return views.progress(self._state, self._execution, now, given.get("phase"))
+        eta = expecting.eta(self._state, now)
+        return views.progress(self._state, self._execution, eta, given.get("phase"))
 
     @workflow.query(description="What will run: phases, waves, steps, expected durations.")
     def plan(self) -> dict[str, Json]:
@@ -184,24 +215,42 @@ class TaskWorkflow:
     # --- the run ----------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        definition, inputs, self._limits = await opening.compiled(self._request)
+        self._earlier = await opening.resumed(self._request)
+        definition, inputs, self._limits = await opening.compiled(self._request, self._earlier)
+        opening.check_place(self._request, definition)
         self._open(definition, inputs)
-        async with beside(self._publish(), self._show(), self._limit(), self._tell_phase()):
+        telling = (self._notifier.run(),) if self._notifier else ()
+        beside_it = (self._publish(), self._show(), self._limit(), self._end_pauses())
+        async with beside(*beside_it, self._tell_phase(), self._grant(), *telling):
             await self._run_phases(definition)
             await self._await_cancellation()
 
     def _open(self, definition: TaskDefinition, inputs: dict[str, Json]) -> None:
         first = self._request.retry_of or self._execution
         digest = hashlib.sha256(first.encode()).hexdigest()
-        self._trace_id = self._request.trace_id or digest[:32]
+        earlier = self._earlier.trace_id if self._earlier else ""
+        self._trace_id = self._request.trace_id or earlier or digest[:32]
+        self._state.corrects = self._limits.corrects
         self._state.open(definition, inputs, workflow.now())
+        if definition.budget is not None and definition.budget.limits and self._limits.counts_budgets:
+            self._state.spendings = Spendings(definition.budget, self._execution)
         self._door = Admission(phases.phases_at_once(definition, self._limits.phases), self._state.wish)
         self._record_start(definition, inputs)
+        if definition.notify and self._limits.corrects:
+            given = (self._request, self._limits, self._trace_id)
+            self._notifier = Notifier(definition, self._state, *given)
 
     async def _run_phases(self, definition: TaskDefinition) -> None:
         """Runs every phase in a task of its own; each waits for those it depends on."""
         runner = PhaseRunner(
-            self._request, self._state, self._door, self._limits, self._trace_id, self._stop_softly
+            self._request,
+            self._state,
+            self._door,
+            self._limits,
+            self._trace_id,
+            self._stop_softly,
+            self._rollbacks,
+            self._earlier,
         )
         runs = await runner.runs(definition)
         work = asyncio.create_task(gather([asyncio.create_task(c) for c in runs]))
@@ -236,6 +285,11 @@ class TaskWorkflow:
             if self._state.wish.stop in ("", "failed"):
                 self._wish(stop="timed_out")
 
+    async def _end_pauses(self) -> None:
+        limit = self._state.definition.paused_timeout if self._state.definition else None
+        if limit is not None and self._limits.engine >= 2:
+            await self._pauses.end_forgotten(limit, self._abort, leave=self._limits.leaves_timers)
+
     async def _watch_abort(self) -> None:
         """Turns `abort` into a cancellation: only a requested one makes Temporal show it as cancelled."""
         await workflow.wait_condition(lambda: self._state.abort_reason is not None)
@@ -259,7 +313,9 @@ class TaskWorkflow:
         while True:
             await self._status_differs_from(told)
             told = self._state.status
+            self._expectation.status_is(told)
             publish(self._state, self._request, told)
+            self._display()
             record(ExecutionRecord(execution_id=self._execution, status=told, as_of=workflow.now()))
 
     async def _show(self) -> None:
@@ -269,13 +325,22 @@ class TaskWorkflow:
             await self._changes_beyond(shown)
             shown = self._state.changes
             self._state.advance()
-            workflow.set_current_details(views.details(self._state))
+            self._expectation.look()
+            self._display()
+
+    def _display(self) -> None:
+        workflow.set_current_details(views.details(self._state, self._expectation.shown))
 
     async def _changes_beyond(self, shown: int) -> None:
         await workflow.wait_condition(lambda: self._state.changes > shown)
 
     async def _status_differs_from(self, told: ExecutionStatus | None) -> None:
         await workflow.wait_condition(lambda: self._state.status is not told)
+
+    async def _grant(self) -> None:
+        """Answers phases that ask for permits, if the task has a budget."""
+        if self._state.spendings is not None:
+            await self._state.spendings.run()
 
     async def _tell_phase(self) -> None:
         """Tells the phase that runs this as a sub-task whether it stands still, and for which pause."""
@@ -287,8 +352,13 @@ class TaskWorkflow:
 
     @property
     def _stillness(self) -> SubtaskReport:
-        still = self._state.status is ExecutionStatus.PAUSED
-        return SubtaskReport(execution_id=self._execution, still=still, epoch=self._heard)
+        status = self._state.status
+        still = status is ExecutionStatus.PAUSED
+        report = SubtaskReport(execution_id=self._execution, still=still, epoch=self._pauses.heard)
+        if not self._limits.tells_waits:
+            return report
+        told = {"idle": status is ExecutionStatus.WAITING, "waits": self._state.waiting_here(self._execution)}
+        return report.model_copy(update=told)
 
     async def _stillness_differs_from(self, told: SubtaskReport) -> None:
         await workflow.wait_condition(lambda: self._stillness != told)
@@ -297,13 +367,25 @@ class TaskWorkflow:
         """Passes a decision on and returns once the phase has taken it. The validator checked it."""
         if decision.is_new:
             self._state.decided[decision.key] = (decision.wait, decision.decision)
+            self._correct(decision)
             self._state.decisions.setdefault(decision.wait.phase, []).append(decision.decision)
             self._record_decision(decision)
         await workflow.wait_condition(lambda: decision.key not in map(gate, self._state.waiting))
         if self._state.ended_undecided(decision.wait):
             self._state.decided.pop(decision.key, None)
-            raise updates.too_late(decision)
+            renewed = self._state.renewed(decision.wait)
+            raise updates.changed(renewed) if renewed else updates.too_late(decision)
         return decision.answer()
+
+    def _correct(self, decided: updates.Decided) -> None:
+        """Changes the inputs if a decision about a held phase does."""
+        again = Again.of(decided.decision.value) if decided.wait.kind == "retry" else None
+        if again is not None and again.inputs:
+            inputs = holding.merged(self._state, again)
+            self._state.change_inputs(inputs)
+            now = workflow.now()
+            status = self._state.status
+            record(ExecutionRecord(execution_id=self._execution, status=status, inputs=inputs, as_of=now))
 
     # --- how it ends ------------------------------------------------------------------------------
 
@@ -345,16 +427,25 @@ class TaskWorkflow:
     async def _end(self, status: ExecutionStatus) -> TaskResult:
         """Fixes the result, keeps it where it can be read, and says so to the store."""
         self._state.advance()
+        await self._rollbacks.settle_rest(self._state)
         self._state.close(workflow.now())
         found = await ending.outputs(self._state, self._request)
-        result = await ending.result(self._state, status, self._execution, self._trace_id, found)
+        result = await ending.result(
+            self._state, status, self._execution, self._trace_id, found, engine=self._limits.engine
+        )
         self._state.final, self._state.error = result.status, result.error
         publish(self._state, self._request, result.status)
+        self._display()
+        if result.status.is_success:
+            self._expectation.tell()
         await ending.record_final(self._state, self._request, result)
+        if self._notifier is not None:
+            await self._notifier.end(result.status)
         return result
 
     def _record_start(self, definition: TaskDefinition, inputs: dict[str, Json]) -> None:
         request, told = self._request, definition_record(definition)
+        agent = next(iter(definition.default_agents), None)
         self._state.definition_sha256 = told.sha256
         record(
             told,
@@ -374,19 +465,16 @@ class TaskWorkflow:
                 trace_id=self._trace_id,
                 parent_id=request.parent_id,
                 cause=request.cause,
-                assigned_agent=next(iter(definition.default_agents), None),
+                assigned_agent=agent,
                 retry_of=request.retry_of,
             ),
+            opening_of(self._execution, inputs, self._trace_id, workflow.now()),
             event(
                 self._execution,
                 "execution_started",
-                payload={"task": definition.name, "cause": request.cause},
+                payload={"task": definition.name, "cause": request.cause, **by_agent(agent)},
             ),
         )
-
-    def _tell_pause(self, kind: Any, request: ControlRequest) -> None:
-        why = {"reason": request.reason or None, "by": request.by or None}
-        record(event(self._execution, kind, occurrence=self._pauses, payload=why))
 
     def _record_decision(self, decided: updates.Decided) -> None:
         decision = decided.decision
@@ -400,19 +488,6 @@ class TaskWorkflow:
                 payload=decision.model_dump(mode="json", exclude_defaults=True),
             )
         )
-
-
-def _control(payload: Any) -> ControlRequest:
-    """Returns a signal's payload. A signal cannot be refused, so what does not fit is left out or cut."""
-    if not isinstance(payload, dict):
-        return ControlRequest(reason=payload[:LONG] if isinstance(payload, str) else "")
-    texts = {
-        key: str(payload[key])[:limit]
-        for key, limit in (("reason", LONG), ("by", SHORT))
-        if payload.get(key) is not None
-    }
-    epoch = payload.get("epoch")
-    return ControlRequest(**texts, epoch=epoch if isinstance(epoch, int) else 0)
 
 
 def _moment(text: Any) -> datetime | None:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 
-from taskmark.contracts import PhaseOutcome, PhaseView, Progress, StepState, StepStatus, StepView
+from taskmark.contracts import (
+    Eta,
+    PhaseOutcome,
+    PhaseView,
+    Progress,
+    StepState,
+    StepStatus,
+    StepView,
+    plain_id,
+)
 from taskmark.plan import graph
 from taskmark.plan.estimate import declared_eta
 from taskmark.plan.phases import title
-from taskmark.plan.progress import agents_of, expected_seconds, phase_percent
+from taskmark.plan.progress import agents_of, expected_seconds
 from taskmark.task.model import Json, Phase, TaskDefinition
 from workflows.state import TaskState
 
@@ -32,7 +40,7 @@ _MARKS = {
 }
 
 
-def progress(state: TaskState, execution: str, now: datetime, phase: str | None = None) -> Progress:
+def progress(state: TaskState, execution: str, eta: Eta | None, phase: str | None = None) -> Progress:
     """Returns the answer of the query `progress`."""
     definition = state.definition
     if definition is None:
@@ -53,38 +61,36 @@ def progress(state: TaskState, execution: str, now: datetime, phase: str | None 
         percent=100.0 if state.status.is_success else round(state.percent, 1),
         phases=tuple(views),
         waiting=state.waiting,
-        eta=None if state.status.is_final else _eta(state, now),
-        paused=state.paused,
+        eta=eta,
+        paused=None if state.status.is_final else state.paused,
         in_flight=state.in_flight,
         started_at=state.started_at,
         updated_at=state.updated_at,
         error=state.error,
+        budget=state.spendings.view if state.spendings else {},
     )
-
-
-def _eta(state: TaskState, now: datetime) -> Any:
-    assert state.definition is not None
-    phases = {slug: (o.status, state.steps[slug]) for slug, o in state.outcomes.items()}
-    if state.paused is not None and state.paused.since is not None:
-        now = state.paused.since  # while nothing runs, nothing gets nearer
-    return declared_eta(state.definition, phases, {}, now)
 
 
 def _phase(phase: Phase, state: TaskState, *, listed: bool) -> PhaseView:
     outcome, steps = state.outcomes[phase.slug], state.steps[phase.slug]
-    default = state.definition.default_agents if state.definition else ()
-    percent = 100.0 if outcome.status.is_final else phase_percent(phase, steps, outcome.status, default)
+    most = _most_attempts(phase, state) if listed else {}
     return PhaseView(
         name=phase.name,
         slug=phase.slug,
         status=outcome.status,
-        percent=round(percent, 1),
+        percent=round(state.phase_percent(phase.slug), 1),
         counts=dict(Counter(s.status.value for s in steps.values())),
-        steps=tuple(StepView.of(s) for s in steps.values()) if listed else (),
+        steps=tuple(StepView.of(s, most.get(plain_id(s.id))) for s in steps.values()) if listed else (),
         started_at=outcome.started_at,
         finished_at=outcome.finished_at,
         attempt=outcome.attempts,
     )
+
+
+def _most_attempts(phase: Phase, state: TaskState) -> dict[str, int]:
+    assert state.definition is not None
+    usual = state.definition.retry
+    return {step.id: (step.retry or usual).max_attempts for step in phase.steps}
 
 
 def plan(state: TaskState) -> dict[str, Json]:
@@ -138,11 +144,11 @@ def checkpoint(state: TaskState) -> dict[str, Json]:
     return {"sha256": sha256, "phases": {slug: outcome.outputs for slug, outcome in done.items()}}
 
 
-def details(state: TaskState) -> str:
+def details(state: TaskState, eta: Eta | None = None) -> str:
     """Returns the table that the Temporal Web UI shows as current details, in markdown."""
     if state.definition is None:
         return f"**{state.status}**"
-    lines = [f"**{state.status}** · {state.percent:.0f} %", ""]
+    lines = [" · ".join([f"**{state.status}**", f"{state.percent:.0f} %", *_expected_end(eta)]), ""]
     lines += ["| | phase | status | steps | |", "|---|---|---|---|---|"]
     waits = [f"\n⏸ **{w.kind} {_escaped(w.name)}**: {_escaped(w.prompt)[:200]}" for w in state.waiting]
     room = DETAILS_LIMIT - sum(len(line.encode()) + 1 for line in (*lines, *waits[:MANY_WAITS])) - 100
@@ -156,11 +162,34 @@ def details(state: TaskState) -> str:
     return "\n".join([*lines, *rows, *waits[:MANY_WAITS]])
 
 
+def _expected_end(eta: Eta | None) -> Iterator[str]:
+    """Yields what is expected, with moments rather than spans: the page may be read long after it was
+    made."""
+    if eta is None or eta.finish_at is None:
+        return
+    began = eta.finish_at - timedelta(seconds=eta.remaining_seconds)
+    about = f"ends about {_clock(eta.finish_at)} UTC"
+    if eta.confidence is None:
+        yield f"{about} as declared"
+    else:
+        ends = (_clock(began + timedelta(seconds=end), eta.finish_at) for end in (eta.low, eta.high))
+        yield f"{about} ({' to '.join(ends)} in {100 * eta.confidence:.0f} % of such cases)"
+    yield f"as of {_clock(began, eta.finish_at)}"
+
+
+def _clock(moment: datetime, beside: datetime | None = None) -> str:
+    """Returns a moment, beside one of the same day its time alone."""
+    same = beside is not None and beside.date() == moment.date()
+    return f"{moment:%H:%M:%S}" if same else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
 def _row(name: str, outcome: PhaseOutcome, steps: dict[str, StepState]) -> str:
     ended = sum(s.status.is_final for s in steps.values())
     note = outcome.error.message if outcome.error else outcome.reason or ""
     mark = _MARKS[outcome.status]
-    return f"| {mark} | {_escaped(name)} | {outcome.status} | {ended}/{len(steps)} | {_escaped(note)[:120]} |"
+    return (
+        f"| {mark} | {_escaped(name)} | {outcome.status} | {ended} of {len(steps)} | {_escaped(note)[:120]} |"
+    )
 
 
 def _escaped(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from taskmark.contracts import Usage
+from taskmark.contracts import MOST_COST, MOST_TOKENS, Usage
 from taskmark.ports import Answer, Question, StepContext
 from taskmark.task.model import Agent, Json
 from taskmark.tools.function_tool import call_either
@@ -31,9 +31,10 @@ def _usage(output: Json) -> Usage | None:
     if not isinstance(reported, dict) or not {"tokens", "cost"} & reported.keys():
         return None
     try:
-        return Usage.model_validate(reported)
+        found = Usage.model_validate(reported)
     except ValidationError:
         return None
+    return found if 0 <= found.tokens <= MOST_TOKENS and 0 <= found.cost <= MOST_COST else None
 
 
 class FunctionProvider:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from taskmark.contracts import Eta, StepStatus
 from taskmark.plan.graph import critical_path
+from taskmark.plan.phases import Windows, phases_at_once
 from taskmark.plan.progress import agents_of, expected_seconds
 
 if TYPE_CHECKING:
@@ -38,28 +39,36 @@ def declared_eta(
     phase_states: Mapping[str, tuple[StepStatus, Mapping[str, StepState]]],
     started: Mapping[str, datetime],
     now: datetime,
+    windows: Windows | None = None,
 ) -> Eta:
     """Returns the remaining time of a task from declared and expected durations.
 
     `started` says when running steps began, by id, moved by the time they stood still in a pause; a
-    step that is not in it began when its state says.
+    step that is not in it began when its state says. `windows` are those of a whole that this is a part of.
     """
+    windows = windows or Windows(definition, WINDOW)
     left: dict[str, float] = {}
     for phase in definition.phases:
         status, states = phase_states.get(phase.slug, (StepStatus.PENDING, {}))
         if not status.is_final:
-            left[phase.slug] = _Remaining(definition, phase, states, started, now).seconds()
+            left[phase.slug] = _Remaining(
+                definition, phase, states, started, now, window=windows.of(phase)
+            ).seconds()
     seconds = critical_path(definition, left)
-    if definition.max_concurrent_phases is not None:
-        seconds = max(seconds, math.fsum(left.values()) / definition.max_concurrent_phases)
+    seconds = max(seconds, math.fsum(left.values()) / phases_at_once(definition, WINDOW))
     return Eta(
         remaining_seconds=round(seconds, 3),
         low=round(seconds * _LOW, 3),
         high=round(seconds * _HIGH, 3),
-        finish_at=now + timedelta(seconds=seconds) if seconds < _CENTURY else None,
+        finish_at=finish(now, seconds),
         basis="declared",
         samples=0,
     )
+
+
+def finish(now: datetime, seconds: float) -> datetime | None:
+    """Returns the moment so many seconds ahead, or None where a date would say nothing."""
+    return now + timedelta(seconds=seconds) if seconds < _CENTURY else None
 
 
 class _Remaining:
@@ -72,11 +81,12 @@ class _Remaining:
         states: Mapping[str, StepState],
         started: Mapping[str, datetime],
         now: datetime,
+        *,
+        window: int,
     ) -> None:
         self.phase, self.states, self.started, self.now = phase, states, started, now
         self.agents = agents_of(phase, definition.default_agents)
-        limits = (phase.max_concurrent, definition.max_concurrent_steps, WINDOW)
-        self.window = min(limit for limit in limits if limit is not None)
+        self.window = window
 
     def seconds(self) -> float:
         """Returns the seconds: in a parallel phase steps run at once, and aggregates after the others."""

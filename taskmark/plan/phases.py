@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from taskmark.contracts import ExecutionStatus, PhaseOutcome, StepState, StepStatus
+from taskmark.contracts import (
+    ExecutionStatus,
+    PhaseOutcome,
+    StepState,
+    StepStatus,
+    each_of,
+    stands_for_items,
+)
 from taskmark.plan.graph import width
 from taskmark.task.model import Json, Phase, Step, TaskDefinition
 
@@ -33,18 +40,26 @@ def unmet(phase: Phase, outcomes: Mapping[str, PhaseOutcome]) -> tuple[str, ...]
 
 
 def window(definition: TaskDefinition, phase: Phase, default: int) -> int:
-    """Returns how many steps of the phase may run at once.
+    """Returns how many steps of the phase may run at once."""
+    return Windows(definition, default).of(phase)
 
-    `maxConcurrentSteps` holds over the whole task, so each phase gets an equal share of it, counted
-    over the phases that can run side by side.
+
+class Windows:
+    """How many steps or items of single phases may run at once; worth keeping for many of them.
+
+    `maxConcurrentSteps` holds over the whole task, so each phase gets an equal share of it, counted over the
+    phases that can run side by side.
     """
-    limits = [default]
-    if phase.max_concurrent:
-        limits.append(phase.max_concurrent)
-    if definition.max_concurrent_steps:
-        side_by_side = max(1, min(width(definition), phases_at_once(definition, default)))
-        limits.append(max(1, definition.max_concurrent_steps // side_by_side))
-    return min(limits)
+
+    def __init__(self, definition: TaskDefinition, default: int) -> None:
+        self._most = default
+        if definition.max_concurrent_steps:
+            side_by_side = max(1, min(width(definition), phases_at_once(definition, default)))
+            self._most = min(default, max(1, definition.max_concurrent_steps // side_by_side))
+
+    def of(self, phase: Phase) -> int:
+        """Returns the number for one phase."""
+        return min(phase.max_concurrent or self._most, self._most)
 
 
 def side_by_side(steps: Sequence[Step]) -> dict[str, tuple[str, ...]]:
@@ -100,8 +115,7 @@ def said(kind: str, state: StepState | None) -> tuple[Json, ...]:
         return ()
     if state.items_total is None:
         return () if state.output is None else (state.output,)
-    values = state.output.values() if isinstance(state.output, dict) else state.output or ()
-    return tuple(value for value in values if value is not None)
+    return (state.output,) if stands_for_items(state.output) else each_of(state.output)
 
 
 def final_status(outcomes: Mapping[str, PhaseOutcome], any_step_failed: bool) -> ExecutionStatus:

@@ -9,14 +9,15 @@ from typing import Literal
 
 from pydantic import Field
 
+from taskmark.contracts import Eta
 from taskmark.task.model import Frozen, Json
 
 Decision = Literal["runs", "skipped", "fails", "open"]
 """As far as inputs decide it: `open` is known only when it runs."""
 
-Basis = Literal["declared", "history", "mixed"]
+Basis = Literal["declared", "tools", "history", "mixed"]
 """`declared` by the task or by what is usual for a kind, known from the `history` of earlier runs, or
-`mixed`: some steps have one, some the other."""
+`mixed`: some steps have one, some the other. `tools`: no step ever ran, but what they use did elsewhere."""
 
 
 class PlannedStep(Frozen):
@@ -129,6 +130,8 @@ class Preview(Frozen):
     phases: tuple[PlannedPhase, ...] = ()
     critical_path: tuple[str, ...] = ()
     expected_seconds: float = 0.0
+    eta: Eta | None = None
+    """The same with an interval, from earlier runs; absent without any."""
     at_least_because: tuple[str, ...] = ()
     """Why it may take longer than expected, apart from failures."""
     basis: Basis = "declared"

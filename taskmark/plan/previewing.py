@@ -29,12 +29,11 @@ from taskmark.plan.preview import (
 )
 from taskmark.plan.reach import agents_for, everything, tools_of
 from taskmark.plan.verdicts import Verdicts
-from taskmark.task.model import BUILT_IN_KINDS, Json, Phase, Step, TaskDefinition
+from taskmark.task.model import BUILT_IN_KINDS, GATES, Json, Phase, Step, TaskDefinition
 
 if TYPE_CHECKING:
-    pass
+    from taskmark.contracts import Eta
 
-GATES = frozenset({"approval", "question"})
 MANY_PHASES = 300
 """Above so many, how many can run side by side is not worked out."""
 _BEGINNING = datetime(1970, 1, 1)
@@ -87,7 +86,7 @@ class _Previewing:
 
     def whole(self) -> Preview:
         """Returns the document."""
-        groups = waves(self.task)
+        groups, eta = waves(self.task), self.expected.eta()
         wave = {slug: number for number, group in enumerate(groups, 1) for slug in group}
         path = self.expected.schedule.path
         phases = tuple(self._phase(phase, wave[phase.slug]) for phase in self.task.phases)
@@ -103,8 +102,9 @@ class _Previewing:
             phases=phases,
             critical_path=tuple(slug for slug in path if not self.verdicts.phases[slug].is_idle),
             expected_seconds=self.expected.whole(),
+            eta=eta,
             at_least_because=tuple(self._reasons(phases, gates)),
-            basis=_basis([step for phase in phases for step in phase.steps]),
+            basis=_basis([step for phase in phases for step in phase.steps], eta),
             samples=self.experience.executions,
             gates=gates,
             tools=tuple(self.knowledge.tools.values()),
@@ -311,8 +311,8 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _basis(steps: Sequence[PlannedStep]) -> Basis:
+def _basis(steps: Sequence[PlannedStep], eta: Eta | None) -> Basis:
     timed = [step.samples > 0 for step in steps if step.expected_seconds > 0]
     if not any(timed):
-        return "declared"
+        return "declared" if eta is None or eta.basis != "tools" else "tools"
     return "history" if all(timed) else "mixed"

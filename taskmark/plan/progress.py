@@ -63,48 +63,49 @@ def agents_of(phase: Phase, default_agents: Sequence[str] = ()) -> Sequence[str]
     return phase.agents or default_agents[:1]
 
 
-def phase_percent(
-    phase: Phase,
-    states: Mapping[str, StepState],
-    status: StepStatus = StepStatus.PENDING,
-    default_agents: Sequence[str] = (),
-) -> float:
-    """Returns how far a phase is, 0 to 100, by the states of its steps; one without a state is pending.
+class PhasePercent:
+    """How far a phase is. What its steps weigh is computed once: it is asked at each change of a step."""
 
-    A phase whose `status` is final is at 100 whatever its steps say.
-    """
-    done, weight = _phase(phase, states, status, default_agents)
-    return _percent(done, weight, status.is_final or (bool(phase.steps) and _all_final(phase, states)))
+    def __init__(self, phase: Phase, default_agents: Sequence[str] = ()) -> None:
+        agents = agents_of(phase, default_agents)
+        self._phase = phase
+        self._weights = [_weight(step, agents) for step in phase.steps]
+        self.weight = INSTANT + math.fsum(self._weights)
+        """Seconds that all of it is expected to take."""
 
+    def of(self, states: Mapping[str, StepState], status: StepStatus = StepStatus.PENDING) -> float:
+        """Returns it as 0 to 100, by the states of its steps; one without a state is pending.
 
-def task_percent(
-    definition: TaskDefinition, phase_states: Mapping[str, tuple[StepStatus, Mapping[str, StepState]]]
-) -> float:
-    """Returns how far a task is, 0 to 100, by its phases' states; a phase without one is pending.
+        A phase whose `status` is final is at 100 whatever its steps say.
+        """
+        final = status.is_final or (bool(self._phase.steps) and _all_final(self._phase, states))
+        return _percent(self.done(states, status), self.weight, final)
 
-    It is 100 only when every phase is final.
-    """
-    nothing: tuple[StepStatus, Mapping[str, StepState]] = (StepStatus.PENDING, {})
-    pairs, final = [], True
-    for phase in definition.phases:
-        status, states = phase_states.get(phase.slug, nothing)
-        final = final and status.is_final
-        pairs.append(_phase(phase, states, status, definition.default_agents))
-    return _percent(math.fsum(done for done, _ in pairs), math.fsum(weight for _, weight in pairs), final)
+    def done(self, states: Mapping[str, StepState], status: StepStatus) -> float:
+        """Returns the expected seconds that are done."""
+        if status.is_final:
+            return self.weight
+        broken = _is_broken(states)
+        shares = (_share(states.get(step.id), broken=broken) for step in self._phase.steps)
+        return math.fsum(part * share for part, share in zip(self._weights, shares, strict=True))
 
 
-def _phase(
-    phase: Phase, states: Mapping[str, StepState], status: StepStatus, default_agents: Sequence[str]
-) -> tuple[float, float]:
-    """Returns the expected seconds that are done, and all of them."""
-    agents = agents_of(phase, default_agents)
-    weights = [_weight(step, agents) for step in phase.steps]
-    weight = INSTANT + math.fsum(weights)
-    if status.is_final:
-        return weight, weight
-    broken = _is_broken(states)
-    shares = (_share(states.get(step.id), broken=broken) for step in phase.steps)
-    return math.fsum(part * share for part, share in zip(weights, shares, strict=True)), weight
+class TaskPercent:
+    """How far a task is, and each of its phases."""
+
+    def __init__(self, definition: TaskDefinition) -> None:
+        self.phases = {p.slug: PhasePercent(p, definition.default_agents) for p in definition.phases}
+        self._weight = math.fsum(phase.weight for phase in self.phases.values())
+
+    def of(self, phase_states: Mapping[str, tuple[StepStatus, Mapping[str, StepState]]]) -> float:
+        """Returns it as 0 to 100, by its phases' states; a phase without one is pending.
+
+        It is 100 only when every phase is final.
+        """
+        nothing: tuple[StepStatus, Mapping[str, StepState]] = (StepStatus.PENDING, {})
+        found = [(phase, *phase_states.get(slug, nothing)) for slug, phase in self.phases.items()]
+        done = math.fsum(phase.done(states, status) for phase, status, states in found)
+        return _percent(done, self._weight, all(status.is_final for _, status, _ in found))
 
 
 def _weight(step: Step, agents: Sequence[str]) -> float:

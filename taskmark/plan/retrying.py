@@ -21,6 +21,8 @@ class Again(NamedTuple):
     delay: float
     reduced: bool = False
     refresh_credentials: bool = False
+    counts: bool = True
+    """Whether it is another one of those that the file allows: what was not called was not tried."""
 
 
 def backoff(retry: Retry, attempt: int, *, cap: float, chance: float) -> float:
@@ -35,6 +37,16 @@ def backoff(retry: Retry, attempt: int, *, cap: float, chance: float) -> float:
     return spread if spread <= cap else cap * (1 - JITTER * chance)  # the cap holds, and still spreads
 
 
+def spread(seconds: float, chance: float) -> float:
+    """Returns the seconds to wait at least so long, and up to ten percent longer."""
+    return seconds * (1 + JITTER * chance)
+
+
+def held_back(seconds: float, chance: float) -> Again:
+    """Returns the next attempt of a call that waits until what it needs answers again."""
+    return Again(spread(seconds, chance), counts=False)
+
+
 def decide(
     category: Category,
     attempt: int,
@@ -43,18 +55,21 @@ def decide(
     refreshed: bool,
     cap: float,
     chance: float,
+    not_before: float = 0.0,
 ) -> Again | None:
     """Returns the next attempt, or None if there is none.
 
-    `attempt` counts from 1, `refreshed` tells that credentials were already refreshed once.
+    `attempt` counts from 1, `refreshed` tells that credentials were already refreshed once, `not_before` how
+    many seconds whoever failed asks to be left alone: within the cap that is heeded.
     """
     if attempt >= retry.max_attempts:
         return None
+    wait = max(backoff(retry, attempt, cap=cap, chance=chance), spread(min(not_before, cap), chance))
     match category:
         case Category.TRANSIENT:
-            return Again(backoff(retry, attempt, cap=cap, chance=chance))
+            return Again(wait)
         case Category.RESOURCE:
-            return Again(backoff(retry, attempt, cap=cap, chance=chance), reduced=True)
+            return Again(wait, reduced=True)
         case Category.PERMISSION:
             return None if refreshed else Again(0.0, refresh_credentials=True)
         case _:

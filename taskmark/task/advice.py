@@ -9,23 +9,27 @@ from taskmark.task.codes import Code
 from taskmark.task.drafts import PhaseDraft, StepDraft
 from taskmark.task.effects import check_effects
 from taskmark.task.metadata import Metadata
-from taskmark.task.options import GATES
+from taskmark.task.model import GATES
 from taskmark.task.reachability import check_reachability
 from taskmark.task.source_text import Findings, Place
 from taskmark.task.timing import check_times
 from taskmark.task.usage import check_usage
 
-_NOT_IN_EFFECT = ("budget", "pausedTimeout", "schedule", "notify", "onComplete", "secrets")
+_NOT_IN_EFFECT = ("onComplete", "secrets")
 """Metadata that the format has and the engine does not act on yet: nobody may rely on it unwarned."""
-_CALLING = frozenset({"timeout", "heartbeat", "retry", "fallback", "idempotencyKey", "with"})
+_CALLING = frozenset(
+    {"timeout", "heartbeat", "retry", "fallback", "idempotencyKey", "with", "cache", "circuit"}
+)
 """Keys of steps that call something."""
 _UNUSED: Mapping[str, frozenset[str]] = {
     "validation": _CALLING,
     "wait": _CALLING,
     "approval": _CALLING - {"timeout"},
     "question": _CALLING - {"timeout"},
-    "aggregate": frozenset({"timeout", "heartbeat", "retry", "idempotencyKey"}),
-    "task": frozenset({"timeout", "heartbeat", "retry", "idempotencyKey"}),
+    "aggregate": frozenset({"timeout", "heartbeat", "retry", "idempotencyKey", "cache", "circuit"}),
+    "task": frozenset({"timeout", "heartbeat", "retry", "idempotencyKey", "cache", "circuit"}),
+    "agent": frozenset({"circuit"}),
+    "plain": frozenset({"circuit"}),
 }
 """Keys that a step of a kind takes and does nothing with."""
 
@@ -68,8 +72,6 @@ def _runs_items(phase: PhaseDraft) -> bool:
 
 
 def _advise_step(step: StepDraft, findings: Findings, *, has_agents: bool) -> None:
-    if "cache" in step.places:
-        _warn_of("cache", step.places["cache"], findings)
     for key in sorted(_UNUSED.get(step.kind, frozenset()) & step.places.keys()):
         if key == "fallback" and key not in step.fields:
             continue  # it is refused

@@ -17,10 +17,23 @@ BUILT_IN_TOOLS = (
     "python",
     "read-file",
     "write-file",
+    "edit-file",
+    "copy-file",
+    "move-file",
+    "delete-file",
     "list-files",
     "search-files",
     "read-csv",
+    "json",
     "http",
+    "sql",
+    "sql-write",
+    "web-search",
+    "mail",
+    "webhook",
+    "chat",
+    "browser",
+    "mcp",
 )
 _PLAIN = ("list", "merge", "average", "min", "max", "sum", "count")
 AGGREGATE_OPTIONS: Mapping[str, tuple[str, ...]] = {

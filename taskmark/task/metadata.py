@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from taskmark.task import options, values
+from taskmark.task import notices, options, values
 from taskmark.task.codes import Code
 from taskmark.task.inputs import SIZED, fit
 from taskmark.task.model import InputType, Requirement
@@ -40,6 +40,8 @@ class Metadata:
     """The names of the inputs, also of those that are wrong otherwise."""
     agents: list[Scalar] = field(default_factory=list)
     """The default agents."""
+    notices: list[notices.NoticeDraft] = field(default_factory=list)
+    """The notifications."""
     readable: bool = True
     """False if it is there and could not be read, so that nothing can be said to be missing in it."""
     inputs_known: bool = True
@@ -181,7 +183,7 @@ METADATA_FIELDS: values.Fields = {
     "budget": ("budget", options.budget),
     "pausedTimeout": ("paused_timeout", options.paused_timeout),
     "schedule": ("schedule", options.schedule),
-    "notify": ("notify", values.anything),
+    "notify": ("notify", notices.notifications),
     "onComplete": ("on_complete", values.anything),
 }
 
@@ -203,6 +205,9 @@ def read_metadata(source: YamlSource | None, findings: Findings) -> Metadata:
     agents = mapping.get("agents")
     if agents is not None and "default_agents" in metadata.fields:
         metadata.agents = values.text_nodes(agents.node, Findings(findings.file))
+    notify = mapping.get("notify")
+    if notify is not None:
+        metadata.notices = notices.drafts(notify.node)
     return metadata
 
 

@@ -6,9 +6,9 @@ are seconds, names of phases are slugs, and everything optional is absent rather
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 FORMAT_VERSION = 1
 
@@ -34,12 +34,26 @@ class Retry(Frozen):
     backoff_ms: int = Field(default=1000, ge=0)
 
 
+class AskAbove(Frozen):
+    """What many calls at once may be expected to come to without anybody's consent."""
+
+    agent_calls: int | None = None
+    cost: float | None = None
+
+
 class Budget(Frozen):
     """Limits on what agents may use in one execution."""
 
     tokens: int | None = None
     cost: float | None = None
     agent_calls: int | None = None
+    ask_above: AskAbove | None = None
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits as the file calls them."""
+        named = {"agentCalls": self.agent_calls, "tokens": self.tokens, "cost": self.cost}
+        return {name: limit for name, limit in named.items() if limit is not None}
 
 
 class PausedTimeout(Frozen):
@@ -111,6 +125,29 @@ class Output(Frozen):
     expression: str | None = None
 
 
+Event = Literal[
+    "waiting",
+    "paused",
+    "budget",
+    "completed",
+    "completed_with_errors",
+    "failed",
+    "timed_out",
+    "cancelled",
+]
+"""What an execution can tell of while it runs and when it ends."""
+EVENTS: tuple[Event, ...] = get_args(Event)
+
+
+class Notification(Frozen):
+    """A call of a tool that tells somebody what happened."""
+
+    on: tuple[Event, ...]
+    tool: str
+    arguments: dict[str, Json] = Field(default_factory=dict)
+    """Its `with`; texts in it are templates over `event`, `inputs`, `execution`, `task` and `project`."""
+
+
 StepKind = str
 """`plain`, `tool`, `agent`, `validation`, `aggregate`, `approval`, `question`, `task`, `wait`, or a
 registered one."""
@@ -120,6 +157,8 @@ BUILT_IN_KINDS = frozenset(
     {"plain", "tool", "agent", "validation", "aggregate", "approval", "question", "task", "wait"}
 )
 """Kinds that need no registration."""
+GATES = frozenset({"approval", "question"})
+"""Kinds that people decide."""
 
 
 class Step(Frozen):
@@ -145,6 +184,8 @@ class Step(Frozen):
     """Absent means the kind's default: agent steps are not critical, everything else is."""
     fallback: Fallback | None = None
     cache: Seconds | None = None
+    circuit: Literal["retry", "wait"] = "retry"
+    """What it does while its tool's target is known to be down: fail as any attempt does, or wait."""
     idempotency_key: str | None = None
     """A template that replaces the derived key."""
     complexity: Literal["low", "medium", "high"] | None = None
@@ -185,6 +226,8 @@ class Phase(Frozen):
     timeout: Seconds | None = None
     retry: Retry | None = None
     on_failure: Literal["fail", "continue", "pause"] = "fail"
+    rollback: bool = False
+    """Whether what its file tools changed is undone unless it completes."""
     checkpoint: str | None = None
     steps: tuple[Step, ...] = ()
     agents: tuple[str, ...] = ()
@@ -223,7 +266,7 @@ class TaskDefinition(Frozen):
     budget: Budget | None = None
     paused_timeout: PausedTimeout | None = None
     schedule: Schedule | None = None
-    notify: Json = None
+    notify: tuple[Notification, ...] | None = None
     on_complete: Json = None
     phases: tuple[Phase, ...] = ()
     outputs: tuple[Output, ...] = ()
@@ -231,6 +274,16 @@ class TaskDefinition(Frozen):
     """Every agent the task names, with its text, so that editing a file never touches a running execution."""
     tasks: dict[str, TaskDefinition] = Field(default_factory=dict)
     """Every sub-task it names, whole, for the same reason."""
+
+    @field_validator("notify", mode="before")
+    @classmethod
+    def _without_old_notify(cls, value: Any) -> Any:
+        """It once was anything and had no effect; executions from then go on."""
+        is_new = isinstance(value, list | tuple) and all(
+            isinstance(one, Notification) or (isinstance(one, dict) and {"on", "tool"} <= one.keys())
+            for one in value
+        )
+        return value if is_new else None
 
     def phase(self, slug: str) -> Phase:
         """Returns the phase of that slug. Raises `KeyError` if there is none."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from taskmark.errors import InvalidExpression
+from taskmark.task import notices
 from taskmark.task.codes import Code
 from taskmark.task.drafts import Expression, PhaseDraft, StepDraft
 from taskmark.task.expressions import Reference, references
@@ -54,6 +55,8 @@ class Scope:
     """Whether the phase's own steps have run when it is evaluated."""
     knows_order: bool = True
     """Whether it matters what has run by then."""
+    tells: bool = False
+    """Whether it is that of a notification, which reads an event and no outputs."""
 
     @property
     def reader(self) -> PhaseDraft | None:
@@ -125,7 +128,10 @@ class Names:
         for reference in found or ():
             if reference.path[0] in absorbed:
                 continue
-            problem = self.problem(reference, scope, per_item=expression.per_item, findings=findings)
+            if scope.tells and reference.path[0] not in ("inputs", "execution", "project"):
+                problem = self._told(reference, findings)
+            else:
+                problem = self.problem(reference, scope, per_item=expression.per_item, findings=findings)
             problem = problem or self._add(reference, scope, reads)
             if problem is None:
                 continue
@@ -211,6 +217,18 @@ class Names:
                 return self._part(root, rest, ("id",), 1)
             case _:
                 return self._unknown(root, findings)
+
+    def _told(self, reference: Reference, findings: Findings) -> Problem | None:
+        root, *rest = reference.path
+        parts = {"event": notices.EVENT_PARTS, "task": notices.TASK_PARTS}.get(root)
+        if parts is not None and (not rest or rest[0] in parts):
+            return None
+        if parts is not None:
+            message = f"there is no `{root}.{shown(rest[0])}`"
+            return Problem(Code.UNKNOWN_NAME, 1, message, findings.guess(rest[0], parts))
+        hint = findings.guess(root, notices.ROOTS)
+        message = f"a notification knows no `{shown(root)}`; it reads {', '.join(notices.ROOTS)}"
+        return Problem(Code.UNKNOWN_NAME, 0, message, hint)
 
     def _unknown(self, root: str, findings: Findings) -> Problem:
         if root in PER_ITEM:

@@ -7,22 +7,36 @@ import zoneinfo
 
 from taskmark.task import values
 from taskmark.task.codes import Code
-from taskmark.task.model import Budget, PausedTimeout, Retry, Schedule
+from taskmark.task.model import AskAbove, Budget, PausedTimeout, Retry, Schedule
 from taskmark.task.source_text import Findings, shown
 from taskmark.task.yaml_nodes import Scalar
 
-GATES = frozenset({"approval", "question"})
 BUILT_IN_KINDS = frozenset(
     {"tool", "agent", "validation", "aggregate", "approval", "question", "task", "wait"}
 )
-_CRON_FIELD = re.compile(r"[0-9A-Za-z*/,\-?#]+")
+OVERLAPS = ("skip", "bufferOne", "bufferAll", "cancelOther", "terminateOther", "allowAll")
+"""What can happen to a scheduled start while the execution before still runs."""
+_CRON_FIELD = re.compile(r"[0-9A-Za-z*/,\-?]+")
 _CRON_NAMES = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
 
 
-def _cron(node: Scalar, findings: Findings) -> str | None:
-    fields = node.text.split()
+def is_cron(text: str) -> bool:
+    """Whether a text has the form of a cron expression. Temporal judges the numbers in it."""
+    fields = text.split()
     well_formed = 5 <= len(fields) <= 7 and all(_CRON_FIELD.fullmatch(field) for field in fields)
-    if well_formed or node.text in _CRON_NAMES:
+    return well_formed or text in _CRON_NAMES
+
+
+def is_timezone(name: str) -> bool:
+    """Whether there is a time zone of this name."""
+    try:
+        return name == "UTC" or zoneinfo.ZoneInfo(name).key == name
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+
+
+def _cron(node: Scalar, findings: Findings) -> str | None:
+    if is_cron(node.text):
         return node.text
     message = f"`{shown(node.text)}` is not a cron expression"
     hint = "five fields: minute, hour, day of month, month, day of week, such as `0 6 * * 1-5`"
@@ -31,13 +45,11 @@ def _cron(node: Scalar, findings: Findings) -> str | None:
 
 
 def _timezone(node: Scalar, findings: Findings) -> str | None:
-    try:
-        zone = node.text if node.text == "UTC" else zoneinfo.ZoneInfo(node.text).key
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        message = f"there is no time zone `{shown(node.text)}`"
-        findings.add(Code.INVALID_VALUE, node.place(), message, "such as UTC or Europe/Berlin")
-        return None
-    return zone
+    if is_timezone(node.text):
+        return node.text
+    message = f"there is no time zone `{shown(node.text)}`"
+    findings.add(Code.INVALID_VALUE, node.place(), message, "such as UTC or Europe/Berlin")
+    return None
 
 
 RETRY_FIELDS: values.Fields = {
@@ -48,11 +60,15 @@ retry = values.record(RETRY_FIELDS, Retry)
 retry_fields = values.record(RETRY_FIELDS, dict)
 """Only what is given: a step's `retry` takes the rest from the task's."""
 
+_ask_above = values.record(
+    {"agentCalls": ("agent_calls", values.whole(1)), "cost": ("cost", values.above_zero)}, AskAbove
+)
 budget = values.record(
     {
         "tokens": ("tokens", values.whole(1)),
-        "cost": ("cost", values.number),
+        "cost": ("cost", values.above_zero),
         "agentCalls": ("agent_calls", values.whole(1)),
+        "askAbove": ("ask_above", _ask_above),
     },
     Budget,
 )
@@ -67,7 +83,7 @@ schedule = values.record(
         "timezone": ("timezone", values.one_of(_timezone, "a time zone", {"type": "string"})),
         "overlap": (
             "overlap",
-            values.choice("skip", "bufferOne", "bufferAll", "cancelOther", "terminateOther", "allowAll"),
+            values.choice(*OVERLAPS),
         ),
         "catchUp": ("catch_up", values.duration(positive=False)),
     },

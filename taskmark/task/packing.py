@@ -25,15 +25,17 @@ def pack(model: BaseModel) -> str:
     return base64.b64encode(zlib.compress(data, 6)).decode("ascii")
 
 
-def unpack(text: str, type: type[Model]) -> Model:
-    """Returns what `pack` packed. Raises `ValueError` for anything else and above `UNPACKED_LIMIT`."""
+def unpack(text: str, type: type[Model], limit: int | None = None) -> Model:
+    """Returns what `pack` packed. Raises `ValueError` for anything else and above the limit in bytes of
+    JSON, which is `UNPACKED_LIMIT` unless given."""
+    limit = UNPACKED_LIMIT if limit is None else limit
     try:
         inflate = zlib.decompressobj()
-        data = inflate.decompress(base64.b64decode(text, validate=True), UNPACKED_LIMIT)
+        data = inflate.decompress(base64.b64decode(text, validate=True), limit)
     except (ValueError, zlib.error) as error:
         raise ValueError(f"this is no packed {type.__name__}: {error}") from error
     if not inflate.eof:
-        raise ValueError(f"the packed {type.__name__} is cut off, or larger than {UNPACKED_LIMIT} bytes")
+        raise ValueError(f"the packed {type.__name__} is cut off, or larger than {limit} bytes")
     return type.model_validate_json(data)
 
 

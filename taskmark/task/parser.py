@@ -20,7 +20,7 @@ from taskmark.task.drafts import OutputDraft, PhaseDraft, StepDraft
 from taskmark.task.files import is_too_large, normalised, read_source, sha256_of
 from taskmark.task.metadata import Metadata, read_metadata
 from taskmark.task.model import Output, Phase, Retry, Step, TaskDefinition
-from taskmark.task.names import Names
+from taskmark.task.names import Names, Reads, Scope
 from taskmark.task.options import BUILT_IN_KINDS
 from taskmark.task.outline import STEP_LIMIT, Outline, count_steps, read_outline
 from taskmark.task.phases import read_outputs, read_phase
@@ -216,11 +216,15 @@ class _Parsing:
         names = Names(inputs, phases, inputs_known=metadata.inputs_known, judge=comparisons.check)
         reads = resolve_reads(phases, names, self._findings)
         resolve_task_outputs(outputs, phases, names, self._findings)
+        for expression in (one for notice in metadata.notices for one in notice.expressions):
+            names.read(expression, Scope(tells=True), Reads(), self._findings)
         return reads, names.inputs_read
 
     def _look_up(self, phases: list[PhaseDraft], metadata: Metadata) -> None:
         for agent in metadata.agents:
             self._vocabulary.check_agent(agent.text.strip(), agent.place())
+        for notice in metadata.notices:
+            self._vocabulary.check_notice(notice)
         # Of metadata that cannot be read nobody can say that agents are missing in them.
         has_default = bool(metadata.agents) or not metadata.readable
         for phase in phases:

@@ -27,12 +27,15 @@ _FIELDS: values.Fields = {
     "timeout": ("timeout", values.duration()),
     "retry": ("retry", options.retry),
     "onFailure": ("on_failure", values.choice("fail", "continue", "pause")),
+    "rollback": ("rollback", values.boolean),
     "checkpoint": ("checkpoint", values.text),
 }
 _OF_STEP = "a step: write it under the step, indented"
 _OF_TASK = "the task: write it in the metadata"
 _ELSEWHERE = {
-    **dict.fromkeys(("id", "with", "fallback", "critical", "cache", "heartbeat", "idempotencyKey"), _OF_STEP),
+    **dict.fromkeys(
+        ("id", "with", "fallback", "critical", "cache", "circuit", "heartbeat", "idempotencyKey"), _OF_STEP
+    ),
     **dict.fromkeys(
         ("maxExecutionTime", "requirements", "maxConcurrentSteps", "maxConcurrentPhases"), _OF_TASK
     ),

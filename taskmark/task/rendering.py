@@ -16,8 +16,10 @@ from taskmark.task.catalog import Catalog
 from taskmark.task.durations import duration_text
 from taskmark.task.model import (
     BUILT_IN_KINDS,
+    GATES,
     Fallback,
     Json,
+    Notification,
     Output,
     Phase,
     Requirement,
@@ -25,7 +27,6 @@ from taskmark.task.model import (
     Step,
     TaskDefinition,
 )
-from taskmark.task.options import GATES
 from taskmark.task.parser import check_text
 from taskmark.task.resolution import derived_id
 from taskmark.task.slugs import slug
@@ -96,9 +97,15 @@ def _metadata(task: TaskDefinition) -> Iterator[tuple[str, Json]]:
         secrets=task.secrets,
     )
     yield from _limits(task)
-    for key, value in (("notify", task.notify), ("onComplete", task.on_complete)):
-        if value is not None:
-            yield key, value
+    if task.notify:
+        yield "notify", [_notification(one) for one in task.notify]
+    if task.on_complete is not None:
+        yield "onComplete", task.on_complete
+
+
+def _notification(notification: Notification) -> Json:
+    arguments = {"with": notification.arguments} if notification.arguments else {}
+    return {"on": list(notification.on), "tool": notification.tool, **arguments}
 
 
 def _given(**values: Json) -> Iterator[tuple[str, Json]]:
@@ -108,8 +115,10 @@ def _given(**values: Json) -> Iterator[tuple[str, Json]]:
 
 def _limits(task: TaskDefinition) -> Iterator[tuple[str, Json]]:
     if task.budget is not None:
-        budget = task.budget
-        yield "budget", dict(_given(tokens=budget.tokens, cost=budget.cost, agentCalls=budget.agent_calls))
+        budget, ask = task.budget, task.budget.ask_above
+        above = None if ask is None else dict(_given(agentCalls=ask.agent_calls, cost=ask.cost))
+        limits = _given(tokens=budget.tokens, cost=budget.cost, agentCalls=budget.agent_calls, askAbove=above)
+        yield "budget", dict(limits)
     if task.paused_timeout is not None:
         yield (
             "pausedTimeout",
@@ -178,6 +187,8 @@ def _phase_options(phase: Phase, names: dict[str, str]) -> Iterator[tuple[str, s
         yield "retry", inline(_retry(phase.retry))
     if phase.on_failure != "fail":
         yield "onFailure", phase.on_failure
+    if phase.rollback:
+        yield "rollback", "true"
     if phase.checkpoint is not None:
         yield "checkpoint", scalar(phase.checkpoint)
 
@@ -225,6 +236,8 @@ def _step_options(step: Step) -> Iterator[tuple[str, Json]]:
     if step.fallback is not None:
         yield "fallback", _fallback(step.fallback, step.kind)
     yield from _durations(cache=step.cache)
+    if step.circuit != "retry":
+        yield "circuit", step.circuit
     if step.idempotency_key is not None:
         yield "idempotencyKey", step.idempotency_key
     yield from _given(complexity=step.complexity)
@@ -284,8 +297,9 @@ def _vocabulary(definition: TaskDefinition) -> Catalog:
     """Returns a catalog in which whatever the definition names exists."""
     steps = [step for phase in definition.phases for step in phase.steps]
     fallbacks = [step.fallback.name for step in steps if step.fallback and step.fallback.kind == "tool"]
+    told = [notification.tool for notification in definition.notify or ()]
     return Catalog(
-        tools=dict.fromkeys([*(step.value for step in steps if step.kind == "tool"), *fallbacks]),
+        tools=dict.fromkeys([*(step.value for step in steps if step.kind == "tool"), *fallbacks, *told]),
         kinds=frozenset(step.kind for step in steps) - BUILT_IN_KINDS,
         aggregates=frozenset(step.value for step in steps if step.kind == "aggregate"),
     )

@@ -9,8 +9,8 @@ from taskmark.task.codes import Code
 from taskmark.task.diagnostics import Fix
 from taskmark.task.drafts import Expression, OutputDraft, PhaseDraft, StepDraft
 from taskmark.task.graph import Graph
+from taskmark.task.model import GATES
 from taskmark.task.names import Names, Reads, Scope
-from taskmark.task.options import GATES
 from taskmark.task.slugs import LONGEST_ID, slug
 from taskmark.task.source_text import Findings, Place, Text, replacing, shown
 from taskmark.task.validations import split_validation

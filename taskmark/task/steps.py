@@ -15,7 +15,7 @@ from taskmark.task.diagnostics import Edit, Fix
 from taskmark.task.drafts import Expression, StepDraft
 from taskmark.task.durations import EXAMPLES, parse_duration
 from taskmark.task.hints import nearly, sole
-from taskmark.task.model import Fallback
+from taskmark.task.model import GATES, Fallback
 from taskmark.task.outline import Item
 from taskmark.task.source_text import Findings, Place, Text, concat, replacing, shown, without_tabs
 from taskmark.task.yaml_nodes import Entry, Mapping, Node, Scalar, YamlSource, read_mapping, scalars
@@ -33,7 +33,9 @@ _WRAPPED = re.compile(r"\s*\{\{((?:(?!\}\}).)*)\}\}\s*", re.DOTALL)
 _OF_PHASE = "the phase: write it under the phase's heading"
 _OF_WITH = "the tool: write it under `with:`"
 _ELSEWHERE = {
-    **dict.fromkeys(("dependsOn", "parallel", "maxConcurrent", "onFailure", "checkpoint"), _OF_PHASE),
+    **dict.fromkeys(
+        ("dependsOn", "parallel", "maxConcurrent", "onFailure", "rollback", "checkpoint"), _OF_PHASE
+    ),
     **dict.fromkeys(("command", "path", "content", "url", "method", "function", "pattern"), _OF_WITH),
     **dict.fromkeys(
         ("env", "cwd", "stdin", "args", "kwargs", "over"), "the parameters: write it under `with:`"
@@ -315,6 +317,7 @@ _PLAIN_FIELDS: values.Fields = {
     "heartbeat": ("heartbeat", values.duration()),
     "critical": ("critical", values.boolean),
     "cache": ("cache", values.duration(positive=False)),
+    "circuit": ("circuit", values.choice("retry", "wait")),
     "complexity": ("complexity", values.choice("low", "medium", "high")),
     "estimate": ("estimate", values.duration(positive=False)),
     "onTimeout": ("on_timeout", values.choice("fail", "pause")),
@@ -345,7 +348,7 @@ class _Options:
             key = entry.key.text
             if key not in STEP_KEYS:
                 values.refuse_key(entry, dict.fromkeys(STEP_KEYS), self._findings, _ELSEWHERE)
-            elif key in _GATE_KEYS and self._step.kind not in options.GATES:
+            elif key in _GATE_KEYS and self._step.kind not in GATES:
                 message = f"`{key}` is for approvals and questions, not for this step"
                 self._findings.add(Code.MISPLACED_KEY, entry.key.place(), message)
             elif key == "forEach" and self._step.kind in _ONCE:

@@ -9,8 +9,7 @@ from taskmark.task.codes import Code
 from taskmark.task.drafts import PhaseDraft, StepDraft
 from taskmark.task.durations import parse_duration
 from taskmark.task.metadata import Metadata
-from taskmark.task.model import Retry
-from taskmark.task.options import GATES
+from taskmark.task.model import GATES, Retry
 from taskmark.task.source_text import Findings, Place, shown
 
 _BACKOFF_CAP = 60.0

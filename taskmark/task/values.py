@@ -22,6 +22,9 @@ Fields = MappingType[str, tuple[str, Reader]]
 Shape = MappingType[str, Any]
 """The JSON Schema of what a reader reads, for editors."""
 
+LARGEST = 2.0**53
+"""Numbers from here on are not told apart from their neighbours."""
+
 _SHAPES: dict[Reader, Shape] = {}
 
 _KINDS = {Scalar: "one value", Items: "a list", Mapping: "a mapping"}
@@ -197,6 +200,15 @@ def _number(node: Scalar, findings: Findings) -> float | None:
     return None
 
 
+def _above_zero(node: Scalar, findings: Findings) -> float | None:
+    value = _number(node, findings)
+    if value is None or 0 < value < LARGEST:
+        return value
+    message = f"expected a number above zero, found `{shown(node.text)}`"
+    findings.add(Code.INVALID_NUMBER, node.place(), message)
+    return None
+
+
 def _milliseconds(node: Node, findings: Findings) -> int | None:
     seconds = duration(positive=False)(node, findings)
     return None if seconds is None else round(seconds * 1000)
@@ -210,6 +222,7 @@ MAPPING: Shape = {"type": "object"}
 text = one_of(_text, "a text", TEXT)
 boolean = one_of(_boolean, "true or false", {"type": "boolean"})
 number = one_of(_number, "a number", {"type": "number"})
+above_zero = one_of(_above_zero, "a number above zero", {"type": "number", "exclusiveMinimum": 0})
 milliseconds = shaped(_milliseconds, DURATION)
 
 

@@ -13,6 +13,7 @@ from taskmark.task.codes import Code
 from taskmark.task.drafts import PhaseDraft, StepDraft
 from taskmark.task.hints import other_spelling
 from taskmark.task.model import Agent
+from taskmark.task.notices import NoticeDraft
 from taskmark.task.slugs import is_agent_id
 from taskmark.task.source_text import Findings, Place, replacing, shown
 from taskmark.task.yaml_nodes import Mapping, Scalar
@@ -101,8 +102,13 @@ class Vocabulary:
         else:
             self._check_tool(name.text.strip(), name.place(), arguments, name.place(), step)
 
+    def check_notice(self, notice: NoticeDraft) -> None:
+        """Checks the tool that tells somebody, and what it is given."""
+        place = notice.tool.place()
+        self._check_tool(notice.tool.text.strip(), place, notice.arguments, place, notice)
+
     def _check_tool(
-        self, name: str, place: Place, arguments: Mapping | None, at: Place, step: StepDraft
+        self, name: str, place: Place, arguments: Mapping | None, at: Place, step: StepDraft | NoticeDraft
     ) -> None:
         if name not in self._catalog.tools:
             hint = self._findings.guess(name, self._catalog.tools)

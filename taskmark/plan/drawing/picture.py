@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from taskmark.plan.graph import waves
+from taskmark.task.model import GATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,7 +91,7 @@ def _box(phase: Phase) -> Box:
     parts += ["side by side"] if phase.parallel and len(phase.steps) > 1 else []
     parts += ["for each item"] if phase.for_each is not None else []
     parts += ["conditional"] if phase.condition is not None else []
-    gates = sum(step.kind in ("approval", "question") for step in phase.steps)
+    gates = sum(step.kind in GATES for step in phase.steps)
     parts += [_counted(gates, "gate")] if gates else []
     return Box(phase.slug, phase.name, tuple(dict.fromkeys(phase.depends_on)), ", ".join(parts))
 

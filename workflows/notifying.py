@@ -1,0 +1,220 @@
+"""Tells people what happens, by tools, beside everything else.
+
+The danger is to be in the way: what tells nobody in time is cancelled with the task, what fails is told to
+the store and the log, and only the end is awaited, because after it nothing can be told any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
+from itertools import count
+from typing import Any, NamedTuple
+
+from temporalio import workflow
+from temporalio.exceptions import is_cancelled_exception
+
+from taskmark.contracts import (
+    NOTIFY_KIND,
+    TOOL_ACTIVITY,
+    ExecutionStatus,
+    Limits,
+    StartTask,
+    StepCall,
+    Wait,
+    Wish,
+    idempotency_key,
+)
+from taskmark.errors import Failure, InvalidExpression, StepFailed
+from taskmark.plan.budget import Warned
+from taskmark.task.model import Json, Notification, TaskDefinition
+from workflows.admission import Admission
+from workflows.background import wind_down
+from workflows.calls import GaveUp, call
+from workflows.clock import within
+from workflows.effort import Effort
+from workflows.interrupting import Interrupted
+from workflows.recording import event, record
+from workflows.state import TaskState
+
+AT_ONCE = 20
+"""Notifications under way at once."""
+
+
+class Told(NamedTuple):
+    """Something that happened."""
+
+    key: str
+    """What tells it from everything else that happens in the execution."""
+    kinds: tuple[str, ...]
+    fields: dict[str, Json]
+
+
+class _Observer:
+    """Attempts of notifications are nobody's."""
+
+    def attempt_started(self, attempt: int) -> None:
+        """An attempt begins."""
+
+    def attempt_failed(self, failure: Failure) -> None:
+        """It failed."""
+
+    def attempt_lost(self, request: StepCall, failure: Failure, *, deliveries: int) -> None:
+        """No worker told of it."""
+
+    def attempt_interrupted(self, interrupted: Interrupted) -> None:
+        """It was interrupted; no pause reaches a notification."""
+
+
+class Notifier:
+    """The notifications of one execution."""
+
+    def __init__(
+        self, definition: TaskDefinition, state: TaskState, request: StartTask, limits: Limits, trace_id: str
+    ) -> None:
+        self._definition = definition
+        self._notifications = definition.notify or ()
+        self._state = state
+        self._request = request
+        self._limits = limits
+        self._trace_id = trace_id
+        self._execution = workflow.info().workflow_id
+        self._effort = Effort()
+        self._door = Admission(AT_ONCE, Wish())
+        self._known: dict[str, None] = {}
+        self._count = 0
+
+    async def run(self) -> None:
+        """Tells whatever happens until it is cancelled."""
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            while True:
+                await workflow.wait_condition(lambda: any(self._news()))
+                tasks = [task for task in tasks if not task.done()]
+                for told in list(self._news()):
+                    self._known[told.key] = None
+                    tasks += [asyncio.create_task(one) for one in self._calls(told)]
+        except (Exception, asyncio.CancelledError):
+            await wind_down(*tasks)
+            raise
+
+    async def end(self, status: ExecutionStatus) -> None:
+        """Tells how the execution ended, and returns once that is told or takes too long."""
+        error = self._state.error
+        fields = {"kind": status.value, "message": error.message if error else ""}
+        told = Told(status.value, (status.value,), {**self._about(), **fields})
+        calls = [asyncio.create_task(one) for one in self._calls(told)]
+        if calls:
+            patience = max(self._timeout(one) for one in self._notifications if status.value in one.on)
+            await within(patience, lambda: all(one.done() for one in calls), "to tell how it ended")
+            await wind_down(*calls)
+
+    def _news(self) -> Iterator[Told]:
+        return (told for told in self._happening() if told.key not in self._known)
+
+    def _happening(self) -> Iterator[Told]:
+        for wait in self._state.waiting:
+            yield self._waits(wait)
+        if self._limits.tells_waits and self._state.spendings is not None:
+            yield from map(self._warns, self._state.spendings.warned, count())
+        paused = self._state.paused
+        if paused is not None and paused.since is not None:
+            by = f" by {paused.by}" if paused.by else ""
+            message = f"paused{by}: {paused.reason}" if paused.reason else f"paused{by}"
+            fields = {"kind": "paused", "message": message}
+            yield Told(f"paused {_text(paused.since)}", ("paused",), {**self._about(), **fields})
+
+    def _waits(self, wait: Wait) -> Told:
+        kinds = ("waiting", "budget") if wait.kind == "budget" else ("waiting",)
+        fields = {
+            "kind": kinds[-1],
+            "gate": wait.kind,
+            "name": wait.name,
+            "prompt": wait.prompt,
+            "phase": wait.phase,
+            "step": wait.step,
+            "message": f"{wait.kind} “{wait.name}”: {wait.prompt}",
+            "deadline": None if wait.deadline is None else _text(wait.deadline),
+            "execution": wait.execution or self._execution,
+        }
+        key = f"{wait.execution} {wait.phase} {wait.key} {_text(wait.since)}"
+        return Told(key, kinds, {**self._about(), **fields})
+
+    def _warns(self, warned: Warned, number: int) -> Told:
+        message = f"{warned.percent} % of {warned.budget} are used: {warned.used:.9g} of {warned.limit:.9g}"
+        fields = {"kind": "budget", "name": warned.budget, "message": message}
+        return Told(f"warning {number}", ("budget",), {**self._about(), **fields})
+
+    def _about(self) -> dict[str, Json]:
+        empty = dict.fromkeys(("gate", "name", "prompt", "phase", "step", "message"), "")
+        known = {"status": self._state.status.value, "execution": self._execution}
+        return {**empty, **known, "deadline": None}
+
+    def _calls(self, told: Told) -> Iterator[Any]:
+        for index, notification in enumerate(self._notifications):
+            if any(kind in notification.on for kind in told.kinds):
+                self._count += 1
+                yield self._tell(told, notification, index, self._count)
+
+    async def _tell(self, told: Told, notification: Notification, index: int, number: int) -> None:
+        payload: dict[str, Json] = {"kind": told.fields["kind"], "name": notification.tool}
+        try:
+            await self._call(told, notification, index, number)
+            record(event(self._execution, "notified", occurrence=number, payload=payload))
+        except (GaveUp, InvalidExpression, StepFailed) as error:
+            message = error.failure.message if isinstance(error, GaveUp) else error.message
+            workflow.logger.warning("nobody was told that it is %s: %s", told.fields["kind"], message)
+            payload["error"] = message
+            record(event(self._execution, "notification_failed", occurrence=number, payload=payload))
+        except (Exception, asyncio.CancelledError) as error:
+            if is_cancelled_exception(error):
+                raise
+            workflow.logger.warning("a notification broke", exc_info=error)
+
+    async def _call(self, told: Told, notification: Notification, index: int, number: int) -> None:
+        definition, tool = self._definition, notification.tool
+        names = {
+            "event": told.fields,
+            "inputs": self._state.inputs,
+            "execution": {"id": self._execution},
+            "task": {"id": definition.id, "name": definition.name, "version": definition.version},
+            "project": self._request.project or definition.project,
+        }
+        await self._effort.turn()
+        request = StepCall(
+            execution_id=self._execution,
+            task_id=definition.id,
+            trace_id=self._trace_id,
+            project=names["project"],
+            phase="",
+            step=f"{NOTIFY_KIND}-{number}",
+            kind=NOTIFY_KIND,
+            name=tool,
+            description=f"{tool}: {told.fields['kind']} {told.fields['name']}".strip(),
+            arguments=self._effort.render(notification.arguments, names),
+            idempotency_key=idempotency_key(self._execution, NOTIFY_KIND, told.key, index),
+            timeout=self._timeout(notification),
+        )
+        await call(
+            TOOL_ACTIVITY + tool,
+            partial(_the, request),
+            retry=definition.retry,
+            heartbeat=self._limits.heartbeat,
+            limits=self._limits,
+            admission=self._door,
+            effort=self._effort,
+            observer=_Observer(),
+        )
+
+    def _timeout(self, notification: Notification) -> float:
+        return self._limits.tool_timeouts.get(notification.tool) or self._limits.step_timeout
+
+
+def _the(request: StepCall) -> StepCall:
+    return request
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat()

@@ -116,9 +116,13 @@ def make_venv() -> None:
 
 
 def install(kind: str) -> None:
-    """Installs the pinned requirements, each checked by its hash, then the project itself in place."""
+    """Installs the pinned requirements, each checked by its hash, then the project itself in place.
+
+    The files name everything, so pip need not look for dependencies. Older pips (23.2) would: for a package
+    with extras they try its newest release before the pinned one, and refuse it for want of a hash.
+    """
     say(f"Installing the pinned requirements ({kind}). This takes about a minute, once.")
-    pip("-r", os.path.join(HERE, "requirements", kind + ".txt"), "--require-hashes")
+    pip("-r", os.path.join(HERE, "requirements", kind + ".txt"), "--require-hashes", "--no-deps")
     pip("--no-deps", "--no-build-isolation", "-e", HERE)
 
 

@@ -8,7 +8,7 @@ Records have deterministic keys and merge, so telling everything again changes n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from starter import straight
 from starter.histories import Attempt, ExecutionHistory, read_execution
 from taskmark.contracts import TASK_WORKFLOW, ExecutionStatus, StepStatus
+from taskmark.errors import Unreachable
 from taskmark.projection import attempt_of, ended_event, records_of
 from taskmark.records import (
     AttemptRecord,
@@ -59,18 +60,27 @@ class Rebuilt:
 
 
 async def backfill(
-    client: Client, recorder: Recorder, *, only: Iterable[str] = (), dry_run: bool = False
+    client: Client,
+    recorder: Recorder,
+    *,
+    only: Iterable[str] = (),
+    dry_run: bool = False,
+    room: Callable[[], bool] = lambda: True,
 ) -> Backfilled:
     """Reads executions from Temporal and hands their records to the recorder.
 
     Without `only` it reads every execution that Temporal still keeps. One that cannot be read is told in
-    `problems` and stops nothing.
+    `problems` and stops nothing. `room` is asked before each batch: it returns once there is room for more,
+    or False if there will be none, which ends everything with `Unreachable`.
     """
     done, turn = Backfilled(), asyncio.Lock()
     batches = _batches(_executions(client, list(only)))
 
     async def next_batch() -> list[str] | None:
         async with turn:
+            if not await asyncio.to_thread(room):
+                hint = "`taskmark backfill` again once it does: what is there already changes nothing"
+                raise Unreachable("the store does not take what is read", hint=hint)
             return await anext(batches, None)
 
     async def lane() -> None:
@@ -157,9 +167,9 @@ async def _replayed(histories: Sequence[WorkflowHistory]) -> tuple[dict[str, lis
     """Replays in the thread of its event loop, which therefore has to be one of its own: a replayer with
     threads for its workflows interrupts what takes two seconds, and may then never end
     (starter/blocking.py)."""
-    from temporalio.contrib.pydantic import pydantic_data_converter
     from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
+    from starter.converting import data_converter
     from starter.recording import RebuildingInterceptor
     from workflows.phase import PhaseWorkflow
     from workflows.task import TaskWorkflow
@@ -168,7 +178,7 @@ async def _replayed(histories: Sequence[WorkflowHistory]) -> tuple[dict[str, lis
     replayer = Replayer(
         workflows=[TaskWorkflow, PhaseWorkflow],
         workflow_runner=UnsandboxedWorkflowRunner(),  # guards nothing here, and takes most of the time
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter,
         interceptors=[RebuildingInterceptor(kept)],
         build_id="backfill",  # without one the SDK hashes the code of every module, each time
         debug_mode=True,
@@ -229,6 +239,8 @@ def _attempt(found: Attempt) -> AttemptRecord:
         error=found.error,
         started_at=found.started_at,
         finished_at=found.finished_at,
+        delivery=found.delivery,
+        given_up=found.given_up,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import TYPE_CHECKING
 
 from starter.backfill import backfill
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
 MOST = 100
 """Executions looked at in one round, per status; the next rounds find the rest."""
-AT_ONCE = 8
+AT_ONCE = 50
+"""Asked for in one call."""
+_PLAIN = re.compile(r"[\w.:/@+-]+", re.ASCII)
+"""People choose ids, and not every text can be written in a list filter: server 1.29.1 finds nothing that has
+double quotes or a backslash, however they are escaped."""
 _LIVING = tuple(status for status in ExecutionStatus if not status.is_final)
 _log = logging.getLogger("taskmark.store")
 
@@ -52,18 +57,33 @@ def _living(wiring: Wiring) -> list[str]:
 
 async def closed_in_temporal(client: Client, executions: list[str]) -> frozenset[str]:
     """Returns those of the executions that have ended in Temporal; one it cannot tell of is none of them."""
+    plain = [name for name in executions if _PLAIN.fullmatch(name)]
+    found = [await _closed_of(client, plain[n : n + AT_ONCE]) for n in range(0, len(plain), AT_ONCE)]
+    odd = [name for name in executions if name not in plain and await _is_closed(client, name)]
+    return frozenset(odd).union(*found)
+
+
+async def _closed_of(client: Client, executions: list[str]) -> set[str]:
+    """Asks for many in one call. One that was reset, or begun again, has runs of both kinds."""
     from temporalio.client import WorkflowExecutionStatus
     from temporalio.service import RPCError
 
-    turns = asyncio.Semaphore(AT_ONCE)
+    names = ", ".join(f"'{name}'" for name in executions)
+    running: dict[str, bool] = {}
+    try:
+        async for run in client.list_workflows(f"WorkflowId IN ({names})"):
+            running[run.id] = running.get(run.id, False) or run.status is WorkflowExecutionStatus.RUNNING
+    except RPCError:
+        return set()
+    return {name for name, runs in running.items() if not runs}
 
-    async def ended(execution: str) -> bool:
-        async with turns:
-            try:
-                described = await client.get_workflow_handle(execution).describe()
-            except RPCError:
-                return False
-        return described.status is not WorkflowExecutionStatus.RUNNING
 
-    answers = await asyncio.gather(*map(ended, executions))
-    return frozenset(name for name, has_ended in zip(executions, answers, strict=True) if has_ended)
+async def _is_closed(client: Client, execution: str) -> bool:
+    from temporalio.client import WorkflowExecutionStatus
+    from temporalio.service import RPCError
+
+    try:
+        described = await client.get_workflow_handle(execution).describe()
+    except RPCError:
+        return False
+    return described.status is not WorkflowExecutionStatus.RUNNING

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from taskmark.contracts import INLINE_LIMIT, Compiled, Limits, StartTask
+from taskmark.contracts import INLINE_LIMIT, Compiled, Limits, ResumeFrom, StartTask
 from taskmark.errors import InvalidTask
 from taskmark.task import check_inputs
 from taskmark.task.codes import Code
@@ -103,3 +103,11 @@ def start_of(
         build_id=build_id,
         limits=compiled.limits,
     )
+
+
+def repeating(wanted: ResumeFrom | None) -> dict[str, Json]:
+    """Returns what a start says that goes on from an earlier execution."""
+    if wanted is None:
+        return {}
+    plain = wanted.model_dump(exclude_none=True)
+    return {"resume_from": plain if len(plain) > 1 else wanted.execution, "retry_of": wanted.execution}

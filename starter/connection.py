@@ -31,14 +31,15 @@ async def connected(settings: Settings) -> AsyncIterator[tuple[Client, EmbeddedS
 
 async def _connect(address: str, *, external: bool) -> Client:
     from temporalio.client import Client
-    from temporalio.contrib.pydantic import pydantic_data_converter
     from temporalio.service import RPCError
+
+    from starter.converting import data_converter
 
     options: dict[str, Any] = _configured() if external else {"target_host": address}
     try:
         return await Client.connect(
             **options,
-            data_converter=pydantic_data_converter,
+            data_converter=data_converter,
             identity=f"taskmark {worker_identity()}",
         )
     except (RPCError, RuntimeError, OSError) as error:

@@ -25,8 +25,12 @@ def foreknowledge(wiring: Wiring, definition: TaskDefinition, experience: Experi
     return Knowledge(tools, agents, experience)
 
 
-def experience(wiring: Wiring, task: str) -> Experience:
-    """Returns what earlier runs of a task took; nothing if there is no store. Raises `Unreachable`."""
+def experience(wiring: Wiring, definition: TaskDefinition) -> Experience:
+    """Returns what earlier runs of a task took, and what it uses took in others; nothing without a store.
+
+    Raises `Unreachable`.
+    """
+    from taskmark.plan.experience import others_of
     from taskmark.store.experience import experience as read
     from taskmark.store.schema import existing
 
@@ -34,7 +38,7 @@ def experience(wiring: Wiring, task: str) -> Experience:
     if engine is None:
         return Experience()
     try:
-        return read(engine, task)
+        return read(engine, definition.id, others_of(definition))
     finally:
         engine.dispose()  # SQLite keeps files beside its own while it is open
 

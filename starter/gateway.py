@@ -6,24 +6,28 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from starter.compiling import start_of
+from starter.compiling import repeating, start_of
 from starter.connection import connected
+from starter.keyed import keyed
+from starter.retrying import Retries, from_where
 from starter.wiring import Wiring
 from taskmark.contracts import (
     STATUS_ATTRIBUTE,
     TASK_ATTRIBUTE,
     TASK_WORKFLOW,
     ExecutionStatus,
+    PauseMode,
     PhaseCounts,
     PhaseReport,
     PhaseView,
     Progress,
+    ResumeFrom,
     StartTask,
     StepView,
     TaskResult,
@@ -50,12 +54,20 @@ from taskmark.task.model import Json, TaskDefinition
 if TYPE_CHECKING:
     from temporalio.client import Client, WorkflowHandle
 
+    from starter.beats import Beats
     from starter.embedded.server import EmbeddedServer
+    from starter.keyed import KeyedStart
+    from starter.schedules import Schedules
+    from starter.waiting import Waiting
+    from taskmark.store.checkpoints import Checkpoint
     from taskmark.store.elsewhere import Elsewhere
     from taskmark.store.filtering import ExecutionFilter
     from taskmark.store.reading import StoredExecution
+    from taskmark.store.versions import Version
 
 QUERY_TIMEOUT = timedelta(seconds=5)
+CANDIDATES = 5
+"""How many executions an ambiguous beginning is explained with."""
 FINAL = frozenset(status.value for status in ExecutionStatus if status.is_final)
 
 
@@ -115,18 +127,23 @@ class TaskClient:
         definition: TaskDefinition | None = None,
         version: str | None = None,
         id: str | None = None,
+        key: str | None = None,
         project: str | None = None,
         build_id: str | None = None,
         cause: str = "user",
+        resume_from: ResumeFrom | None = None,
     ) -> str:
         """Starts a task given by id or path, by text or checked already; returns the execution's id.
 
         With a `version` (the task's own word for it, or the beginning of the hash that `taskmark versions`
         shows) it starts what the history store has under it, not the file. With an `id` of the caller's own,
-        a start that is repeated while the execution runs returns it again. Raises `InvalidTask`,
-        `InvalidInputs` (for the id too), `Conflict` (for the version) and `Unreachable`.
+        a start that is repeated while the execution runs returns it again; with a `key` among the task's,
+        also after its end, unless it was started with something else. With `resume_from` it reuses what an
+        earlier execution left, as `retry_from` does. Raises `InvalidTask`, `InvalidInputs`
+        (for id and key too), `Conflict` (for version and key) and `Unreachable`.
         """
-        from temporalio.common import WorkflowIDConflictPolicy
+        from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+        from temporalio.exceptions import WorkflowAlreadyStartedError
 
         from workflows.attributes import at_start
         from workflows.travelling import with_limits
@@ -140,24 +157,101 @@ class TaskClient:
         compiler = self.wiring.compiler(confined=False)
         compiled = await asyncio.to_thread(compiler.compile, request)
         checked = await asyncio.to_thread(compiler.definition, request)
-        name = id or execution_id(time.time_ns() // 1_000_000, checked.id)
+        once = keyed(checked, compiled.inputs, key, id)
+        name = once.id if once else id or execution_id(time.time_ns() // 1_000_000, checked.id)
         project = project or checked.project or self.wiring.settings.project
         start = start_of(compiled, project=project, build_id=build_id, inputs=compiled.inputs)
-        await self._guard(
-            self.client.start_workflow(
-                TASK_WORKFLOW,
-                with_limits(start.model_copy(update={"cause": cause})),
-                id=name,
-                task_queue=self.wiring.settings.task_queue,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                search_attributes=at_start(checked.id, project, build_id, ExecutionStatus.RUNNING),
-                static_summary=_shortened(checked.name, 200),
-                static_details=_shortened(checked.description or checked.name, 2_000),
-                task_timeout=timedelta(seconds=compiled.limits.workflow_task),
+        if once and await self._is_told(once, _pending(name, checked, project, build_id, compiled.inputs)):
+            return name
+        reuse = WorkflowIDReusePolicy.REJECT_DUPLICATE if once else WorkflowIDReusePolicy.ALLOW_DUPLICATE
+        with suppress(WorkflowAlreadyStartedError):  # with a key, and it has ended
+            await self._guard(
+                self.client.start_workflow(
+                    TASK_WORKFLOW,
+                    with_limits(start.model_copy(update={"cause": cause, **repeating(resume_from)})),
+                    id=name,
+                    task_queue=self.wiring.settings.task_queue,
+                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    id_reuse_policy=reuse,
+                    memo=once.memo if once else None,
+                    search_attributes=at_start(checked.id, project, build_id, ExecutionStatus.RUNNING),
+                    static_summary=_shortened(checked.name, 200),
+                    static_details=_shortened(checked.description or checked.name, 2_000),
+                    task_timeout=timedelta(seconds=compiled.limits.workflow_task),
+                )
             )
-        )
+        if once:
+            await self._guard(once.check(self._handle(name)))
         self.wiring.recorder.record(_pending(name, checked, project, build_id, compiled.inputs))
         return name
+
+    async def _is_told(self, once: KeyedStart, record: ExecutionRecord) -> bool:
+        """Whether what a key starts has ended so long ago that only the store knows. Raises `Conflict`."""
+        try:
+            stored = await asyncio.to_thread(self.wiring.history.execution, once.id)
+            if stored.execution_id != once.id or not stored.status.is_final:
+                return False
+        except (UnknownExecution, Unreachable):
+            return False  # then Temporal decides alone
+        try:
+            await self._guard(self._handle(once.id).describe())
+        except UnknownExecution:
+            told = self.wiring.scrub(record)
+            assert isinstance(told, ExecutionRecord)
+            once.check_stored(stored, told.inputs)
+            return True
+        return False
+
+    async def retry_from(
+        self,
+        execution: str,
+        task: str | None = None,
+        inputs: Mapping[str, Json] | None = None,
+        *,
+        source: str | None = None,
+        definition: TaskDefinition | None = None,
+        version: str | None = None,
+        phase: str | None = None,
+        checkpoint: str | None = None,
+        project: str | None = None,
+        **options: Any,
+    ) -> str:
+        """Starts a new execution that reuses what is the same in one that has ended; returns its id.
+
+        Without a task it runs that of then. `inputs` win over those of then; everything from a `phase` on
+        runs again, or everything that had not completed at a `checkpoint`. Other options are those of
+        `start`, but for `resume_from`. Raises what it raises, `UnknownExecution` and `Refused`.
+        """
+        wanted = from_where(execution, phase, checkpoint)
+        again = await self.retries.prepare(
+            wanted,
+            lambda _: inputs or {},
+            task=task,
+            source=source,
+            definition=definition,
+            version=version,
+            project=project,
+        )
+        return await self.retries.begin(again, **options)
+
+    @property
+    def retries(self) -> Retries:
+        """What goes on from executions that have ended, and foresees what that would reuse."""
+        return Retries(self)
+
+    async def checkpoints(self, execution: str) -> tuple[Checkpoint, ...]:
+        """Returns what an execution left for later ones to reuse, by phase. Raises `Unreachable`."""
+        return await self.retries.checkpoints(execution)
+
+    async def has_ended(self, execution: str) -> bool:
+        """Whether it has ended, or Temporal forgot it. Raises `Unreachable`."""
+        from temporalio.client import WorkflowExecutionStatus
+
+        try:
+            described = await self._guard(self._handle(execution).describe())
+        except UnknownExecution:
+            return True
+        return bool(described.status is not WorkflowExecutionStatus.RUNNING)
 
     async def execute(
         self, task: str | None = None, inputs: Mapping[str, Json] | None = None, **options: Any
@@ -173,6 +267,13 @@ class TaskClient:
     def elsewhere(self) -> Elsewhere:
         """What takes what is told of work that Temporal does not run. Its methods block for a moment."""
         return self.wiring.elsewhere
+
+    @property
+    def schedules(self) -> Schedules:
+        """What lets tasks start by themselves."""
+        from starter.schedules import Schedules
+
+        return Schedules(self.client, self.wiring, self._guard)
 
     # --- waiting and looking ----------------------------------------------------------------------
 
@@ -229,6 +330,10 @@ class TaskClient:
 
     async def progress(self, execution: str, phase: str | None = None) -> Progress:
         """Returns how far it is. Raises `UnknownExecution`, `Unreachable` when no worker answers, and why."""
+        return await self._merged(await self._told(execution, phase))
+
+    async def _told(self, execution: str, phase: str | None = None) -> Progress:
+        """Returns what the execution says itself, which hears of its phases a moment later."""
         handle = self._handle(execution)
         request = {"phase": phase} if phase else {}
         try:
@@ -238,8 +343,7 @@ class TaskClient:
             raise
         except (Refused, Unreachable) as error:
             raise await self._stuck(execution) or error from error
-        progress = Progress.model_validate(answer)
-        return await self._merged(progress)
+        return Progress.model_validate(answer)
 
     async def _stuck(self, execution: str) -> Unreachable | None:
         """Returns what keeps the execution's workflow from answering, as far as Temporal knows."""
@@ -268,20 +372,31 @@ class TaskClient:
         return progress.model_copy(update={"phases": phases})
 
     async def _phase(self, execution: str, view: PhaseView) -> PhaseView:
+        from temporalio.client import WorkflowQueryFailedError
         from temporalio.service import RPCError
 
         handle = self._handle(phase_workflow_id(execution, view.slug))
         asked = "state" if view.steps else "counts"
         try:
             answer = await handle.query(asked, rpc_timeout=QUERY_TIMEOUT)
-        except RPCError:
-            return view  # it has just ended, or has not begun: the parent's answer stands
+        except (RPCError, WorkflowQueryFailedError):
+            return view  # it has just ended, has not begun or goes on: the parent's answer stands
         if not view.steps:
             return view.model_copy(update=PhaseCounts.model_validate(answer).model_dump())
         report = PhaseReport.model_validate(answer)
-        steps = tuple(StepView.of(state) for state in report.steps)
+        most = {step.id: step.max_attempts for step in view.steps}
+        steps = tuple(StepView.of(state, most.get(state.id)) for state in report.steps)
         counts = dict(Counter(step.status.value for step in steps))
         return view.model_copy(update={"steps": steps, "counts": counts, "attempt": report.attempt})
+
+    async def beats(self, progress: Progress) -> Beats:
+        """Returns what the running steps of an execution say, without anything personal, and whether they
+        live. Not for each who asks for progress: it is a call for each phase that runs. Raises nothing of
+        Temporal's; what does not answer says nothing."""
+        from starter.beats import beats
+
+        scrubber = await asyncio.to_thread(lambda: self.wiring.scrubber)
+        return await beats(self.client, progress, scrubber.text)
 
     async def plan(self, execution: str) -> dict[str, Json]:
         """Returns what the execution runs: phases, waves, steps."""
@@ -289,9 +404,47 @@ class TaskClient:
         answer: dict[str, Json] = await self._ask(execution, query)
         return answer
 
-    async def active(self, limit: int = 200) -> list[ActiveExecution]:
-        """Returns the executions that run now, newest first."""
+    async def waiting(self) -> Waiting:
+        """Returns the executions that wait for a person, each asked for what. Raises `Unreachable`."""
+        from starter.waiting import asked
+
+        return await asked([one.execution_id for one in await self.active()], self._told)
+
+    async def active(self, limit: int | None = None, beginning: str = "") -> list[ActiveExecution]:
+        """Returns the executions that run now, newest first: all, or so many of those whose ids begin so.
+
+        Raises `Unreachable`.
+        """
         query = f"WorkflowType = '{TASK_WORKFLOW}' AND ExecutionStatus = 'Running'"
+        query += f" AND WorkflowId STARTS_WITH {quoted(beginning)}" if beginning else ""
+        found: list[ActiveExecution] = await self._guard(self._listed(query, limit))
+        return [one for one in found if one.execution_id.startswith(beginning)]  # SQL has wildcards
+
+    async def kept(self, beginning: str) -> str:
+        """Returns the id of the one execution in Temporal that begins so, ended or not; without any, the word
+        itself. Raises `UnknownExecution` if there are several, and `Unreachable`."""
+        from taskmark.store.reading import unknown_execution
+
+        with suppress(UnknownExecution):
+            await self._guard(self._handle(beginning).describe())
+            return beginning
+        found = await self._guard(self._beginning(beginning)) if beginning else []
+        if len(found) > 1:
+            raise unknown_execution(beginning, found)
+        return found[0] if found else beginning
+
+    async def _beginning(self, text: str) -> list[str]:
+        """Returns the ids that begin so, without those of sub-tasks; of many only some."""
+        query = f"WorkflowType = '{TASK_WORKFLOW}' AND WorkflowId STARTS_WITH {quoted(text)}"
+        found: dict[str, None] = {}
+        async for one in self.client.list_workflows(query):
+            if one.id.startswith(text) and one.parent_id is None:  # SQL has wildcards
+                found[one.id] = None
+            if len(found) > CANDIDATES:
+                break
+        return list(found)
+
+    async def _listed(self, query: str, limit: int | None) -> list[ActiveExecution]:
         found: list[ActiveExecution] = []
         async for execution in self.client.list_workflows(query, limit=limit):
             attributes = {pair.key.name: pair.value for pair in execution.typed_search_attributes}
@@ -314,11 +467,17 @@ class TaskClient:
 
         return await asyncio.to_thread(self.wiring.history.executions, wanted or EVERY, limit, after)
 
+    async def versions(self, task: str) -> tuple[Version, ...]:
+        """Returns the versions of a task, given by id or path, that were run, the one used last first. Raises
+        `Unreachable`."""
+        return await asyncio.to_thread(self.wiring.versions.of, task)
+
     # --- control ----------------------------------------------------------------------------------
 
-    async def pause(self, execution: str, *, reason: str = "", by: str = "") -> None:
-        """Starts no new steps until `resume`."""
-        await self._signal(execution, "pause", {"reason": reason, "by": by})
+    async def pause(self, execution: str, *, reason: str = "", by: str = "", mode: PauseMode = "") -> None:
+        """Starts no new steps until `resume`; with the mode `now` it also interrupts running ones that go on
+        from their heartbeat."""
+        await self._signal(execution, "pause", {"reason": reason, "by": by, "mode": mode})
 
     async def resume(self, execution: str, *, reason: str = "", by: str = "") -> None:
         """Goes on after a pause."""
@@ -329,36 +488,86 @@ class TaskClient:
         await self._signal(execution, "abort", {"reason": reason, "by": by})
 
     async def approve(
-        self, execution: str, gate: str, *, decision: str = "approved", by: str = "", comment: str = ""
+        self,
+        execution: str,
+        gate: str,
+        *,
+        decision: str = "approved",
+        by: str = "",
+        comment: str = "",
+        shown: str = "",
     ) -> dict[str, Json]:
-        """Decides a waiting approval. Raises `Refused` with the reason."""
-        payload = {"gate": gate, "decision": decision, "by": by, "comment": comment}
+        """Decides a waiting approval; `shown` is that of the wait in `progress` that was decided about.
+
+        Raises `Refused` with the reason, also if the gate shows something else by now.
+        """
+        payload = {"gate": gate, "decision": decision, "by": by, "comment": comment, "shown": shown}
         return await self._update(execution, "approve", payload)
 
-    async def answer(self, execution: str, question: str, value: Json, *, by: str = "") -> dict[str, Json]:
-        """Answers a waiting question. Raises `Refused` with the reason."""
-        return await self._update(execution, "answer", {"question": question, "value": value, "by": by})
+    async def answer(
+        self, execution: str, question: str, value: Json, *, by: str = "", shown: str = ""
+    ) -> dict[str, Json]:
+        """Answers a waiting question; `shown` is as for `approve`. Raises `Refused` with the reason."""
+        payload = {"question": question, "value": value, "by": by, "shown": shown}
+        return await self._update(execution, "answer", payload)
 
-    async def retry(self, execution: str, phase: str, *, by: str = "") -> dict[str, Json]:
-        """Runs a held phase again. Raises `Refused` with the reason."""
-        return await self._update(execution, "retry", {"phase": phase, "by": by})
+    async def retry(
+        self,
+        execution: str,
+        phase: str = "",
+        *,
+        step: str = "",
+        inputs: dict[str, Json] | None = None,
+        by: str = "",
+        comment: str = "",
+        shown: str = "",
+    ) -> dict[str, Json]:
+        """Runs a held phase again, with other inputs if they are given; a `step` runs again though it had
+        completed. `shown` is as for `approve`. Raises `Refused` with the reason."""
+        said: dict[str, Json] = {"by": by, "comment": comment, "shown": shown}
+        return await self._update(
+            execution, "retry", {"phase": phase, "step": step, "inputs": inputs, **said}
+        )
 
-    async def skip(self, execution: str, phase: str, *, by: str = "") -> dict[str, Json]:
-        """Leaves a held phase as it is and goes on. Raises `Refused` with the reason."""
-        return await self._update(execution, "skip", {"phase": phase, "by": by})
+    async def skip(
+        self,
+        execution: str,
+        phase: str = "",
+        *,
+        step: str = "",
+        by: str = "",
+        comment: str = "",
+        shown: str = "",
+    ) -> dict[str, Json]:
+        """Goes on without a held phase, or a failed `step` of it. `shown` is as for `approve`. Raises
+        `Refused` with the reason."""
+        payload: dict[str, Json] = {"phase": phase, "step": step, "by": by, "comment": comment}
+        return await self._update(execution, "skip", payload | {"shown": shown})
+
+    async def raise_limit(
+        self, execution: str, budget: str, limit: float, *, by: str = ""
+    ) -> dict[str, Json]:
+        """Raises a limit of the task's budget: `agentCalls`, `tokens` or `cost`. Raises `Refused`.
+
+        It takes no `shown`: the limit is the whole of it, whatever was used meanwhile.
+        """
+        return await self._update(execution, "raise", {"budget": budget, "limit": limit, "by": by})
 
     async def _signal(self, execution: str, name: str, payload: dict[str, str]) -> None:
         given = {key: value for key, value in payload.items() if value}
         await self._ask(execution, self._handle(execution).signal(name, given))
 
     async def _update(self, execution: str, name: str, payload: dict[str, Json]) -> dict[str, Json]:
-        from temporalio.client import WorkflowUpdateFailedError
+        from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 
         try:
             update = self._handle(execution).execute_update(name, payload)
             answer: dict[str, Json] = await self._ask(execution, update)
         except WorkflowUpdateFailedError as error:
             raise Refused(getattr(error.cause, "message", str(error.cause))) from error
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            hint = "say it again: the same decision twice is one"
+            raise Unreachable("no worker answered in time; it may have been taken", hint=hint) from error
         return answer
 
     def _handle(self, execution: str) -> WorkflowHandle[Any, Any]:
@@ -385,6 +594,8 @@ class TaskClient:
         """Awaits a call to Temporal and says in our words what goes wrong."""
         from temporalio.service import RPCError, RPCStatusCode
 
+        # the connection broke off, or the server did, in the middle of an answer
+        broken_off = (RPCStatusCode.UNKNOWN, RPCStatusCode.INTERNAL, RPCStatusCode.ABORTED)
         try:
             return await call
         except RPCError as error:
@@ -394,7 +605,7 @@ class TaskClient:
                 case RPCStatusCode.DEADLINE_EXCEEDED | RPCStatusCode.CANCELLED:
                     hint = "a query needs a worker: start one with `taskmark worker` or `taskmark dev`"
                     raise Unreachable("no worker answered in time", hint=hint) from error
-                case RPCStatusCode.UNAVAILABLE:
+                case status if status in (RPCStatusCode.UNAVAILABLE, *broken_off):
                     hint = "`taskmark doctor` checks the connection"
                     raise Unreachable(f"Temporal does not answer: {error.message}", hint=hint) from error
                 case RPCStatusCode.PERMISSION_DENIED | RPCStatusCode.UNAUTHENTICATED:
@@ -432,6 +643,11 @@ def _not_found(error: Any) -> TaskmarkError:
     return UnknownExecution(
         f"Temporal knows no such execution: {error.message}", hint="`taskmark list` shows them"
     )
+
+
+def quoted(text: str) -> str:
+    """Returns a text as Temporal's queries take it."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _shortened(text: str, size: int) -> str:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from taskmark.contracts import (
+    CIRCUIT_OPEN,
+    INTERRUPTED,
     RECORD_ACTIVITY,
     ExecutionStatus,
     FinalRecord,
@@ -18,10 +20,10 @@ from taskmark.contracts import (
     StepDone,
     StepStatus,
 )
-from taskmark.errors import Category, Failure
+from taskmark.errors import Category, Failure, worker_lost
 
 if TYPE_CHECKING:
-    from temporalio.api.common.v1 import Payloads
+    from temporalio.api.common.v1 import Payloads, WorkflowExecution
     from temporalio.api.history.v1 import HistoryEvent
     from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
@@ -39,6 +41,10 @@ class Attempt:
     done: StepDone | None = None
     error: Failure | None = None
     worker: str | None = None
+    delivery: int = 1
+    """How often the server has handed it to a worker."""
+    given_up: bool = False
+    """Whether the server waited in vain for the last of them."""
 
 
 @dataclass
@@ -65,9 +71,25 @@ async def read_execution(client: Client, execution: str) -> ExecutionHistory:
     """Reads the histories of an execution and its phases. Raises `RPCError`."""
     own = await client.get_workflow_handle(execution).fetch_history()
     phases = [_phase_started(event) for event in own.events]
-    handles = [client.get_workflow_handle(phase) for phase in phases if phase]
-    below = await asyncio.gather(*(handle.fetch_history() for handle in handles))
-    return understood(execution, own, below)
+    runs = await asyncio.gather(*(_runs(client, one) for one in phases if one.run_id))
+    return understood(execution, own, [history for histories in runs for history in histories])
+
+
+async def _runs(client: Client, first: WorkflowExecution) -> list[WorkflowHistory]:
+    """Returns the histories of a workflow that continued as new, from its first run on."""
+    found: list[WorkflowHistory] = []
+    run = first.run_id
+    while run:
+        handle = client.get_workflow_handle(first.workflow_id, run_id=run)
+        found.append(await handle.fetch_history())
+        run = next_run(found[-1])
+    return found
+
+
+def next_run(history: WorkflowHistory) -> str:
+    """Returns the run as which a workflow continued, or nothing."""
+    last = history.events[-1].workflow_execution_continued_as_new_event_attributes
+    return last.new_execution_run_id
 
 
 def understood(execution: str, own: WorkflowHistory, below: Sequence[WorkflowHistory]) -> ExecutionHistory:
@@ -80,8 +102,8 @@ def understood(execution: str, own: WorkflowHistory, below: Sequence[WorkflowHis
     return history
 
 
-def _phase_started(event: HistoryEvent) -> str:
-    return event.child_workflow_execution_started_event_attributes.workflow_execution.workflow_id
+def _phase_started(event: HistoryEvent) -> WorkflowExecution:
+    return event.child_workflow_execution_started_event_attributes.workflow_execution
 
 
 def _final_in(events: Iterable[HistoryEvent]) -> FinalRecord | None:
@@ -123,17 +145,27 @@ def _close(
 
 
 def attempts_in(events: Iterable[HistoryEvent]) -> list[Attempt]:
-    """Returns every attempt that the history of a phase tells, in order."""
+    """Returns every attempt that the history of a phase tells, in order. One that a pause interrupted is the
+    same as the one that goes on from there; one that waited for what is down was none."""
     found: dict[int, Attempt] = {}
+    resumable: dict[tuple[str, int | None, int], int] = {}
     for event in events:
         scheduled = event.activity_task_scheduled_event_attributes
         if scheduled.activity_type.name:
             call = read(scheduled.input, StepCall)
             if call is not None:
+                if call.resumes:
+                    place = (call.step, call.item, call.attempt)
+                    found.pop(resumable.get(place, 0), None)
+                    resumable[place] = event.event_id
                 found[event.event_id] = Attempt(call, started_at=_moment(event))
         else:
             _note_end(event, found)
-    return list(found.values())
+    return [attempt for attempt in found.values() if not _only_waited(attempt)]
+
+
+def _only_waited(attempt: Attempt) -> bool:
+    return attempt.call.waits and attempt.error is not None and attempt.error.type == CIRCUIT_OPEN
 
 
 def _note_end(event: HistoryEvent, found: dict[int, Attempt]) -> None:
@@ -149,19 +181,30 @@ def _note_end(event: HistoryEvent, found: dict[int, Attempt]) -> None:
         case "activity_task_started_event_attributes":
             attempt.started_at = _moment(event)
             attempt.worker = attributes.identity.rpartition(" ")[2] or None
+            attempt.delivery = attributes.attempt or 1
         case "activity_task_completed_event_attributes":
             attempt.status, attempt.finished_at = StepStatus.COMPLETED, _moment(event)
             attempt.done = read(attributes.result, StepDone)
+        case _ if _is_interrupted(attributes):
+            pass  # whether it goes on or was cancelled, the workflow told
         case "activity_task_failed_event_attributes" | "activity_task_timed_out_event_attributes":
             attempt.status, attempt.finished_at = StepStatus.FAILED, _moment(event)
-            attempt.error = _failure_of(attributes.failure)
+            attempt.given_up = name == "activity_task_timed_out_event_attributes"
+            attempt.error = _failure_of(attributes.failure, attempt)
         case "activity_task_canceled_event_attributes":
             attempt.status, attempt.finished_at = StepStatus.CANCELLED, _moment(event)
         case _:
             pass
 
 
-def _failure_of(failure: Any) -> Failure:
+def _is_interrupted(attributes: Any) -> bool:
+    failure = getattr(attributes, "failure", None)
+    return failure is not None and failure.application_failure_info.type == INTERRUPTED
+
+
+def _failure_of(failure: Any, attempt: Attempt) -> Failure:
+    if attempt.given_up:
+        return worker_lost(failure.message, step=attempt.call.step, phase=attempt.call.phase)
     told = read(failure.application_failure_info.details, Failure)
     return told or Failure(type="step_failed", message=failure.message, category=Category.TRANSIENT)
 

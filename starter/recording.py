@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 from temporalio import workflow
-from temporalio.worker import Interceptor, WorkflowInboundInterceptor, WorkflowInterceptorClassInput
 
+from starter.lending import LendingInterceptor
 from taskmark.contracts import REBUILD_EXTERN, RECORDER_EXTERN
 from taskmark.ports import Recorder
 from taskmark.records import Record
 
 
-class RecordingInterceptor(Interceptor):
-    """Gives workflow code one function to call outside its sandbox: append records to the spool."""
+class RecordingInterceptor(LendingInterceptor):
+    """Lends what appends records to the spool."""
 
     def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-
-    def workflow_interceptor_class(
-        self, input: WorkflowInterceptorClassInput
-    ) -> type[WorkflowInboundInterceptor] | None:
-        """Lends the function; nothing is intercepted."""
-        input.unsafe_extern_functions[RECORDER_EXTERN] = self._recorder.record
-        return None
+        super().__init__(RECORDER_EXTERN, recorder.record)
 
 
-class RebuildingInterceptor(Interceptor):
+class RebuildingInterceptor(LendingInterceptor):
     """Lends a recorder that takes what a replayed workflow recorded when it ran."""
 
     def __init__(self, recorder: Recorder) -> None:
+        super().__init__(REBUILD_EXTERN, self._take)
         self._recorder = recorder
-
-    def workflow_interceptor_class(
-        self, input: WorkflowInterceptorClassInput
-    ) -> type[WorkflowInboundInterceptor] | None:
-        """Lends the function; nothing is intercepted."""
-        input.unsafe_extern_functions[REBUILD_EXTERN] = self._take
-        return None
 
     def _take(self, *records: Record) -> None:
         if not _is_torn_down():

@@ -21,12 +21,18 @@ from temporalio.worker.workflow_sandbox._restrictions import RestrictionContext
 from temporalio.worker.workflow_sandbox._runner import _Instance as SdkInstance
 
 if TYPE_CHECKING:
-    from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
+    from collections.abc import Callable
+
+    from temporalio.bridge.proto.workflow_activation import WorkflowActivation
+    from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
+    from temporalio.worker import Worker, WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
 PASSED_THROUGH = (
     "jinja2",  # imports lazily at run time; a second copy of it loses strict undefined without a word
     "markupsafe",  # of jinja2
     "taskmark.contracts",  # data; one identity for every message
+    "taskmark.carried",  # data
+    "taskmark.inquiries",  # data, and a pure function of it
     "taskmark.errors",  # data; raised on one side and caught on the other
     "taskmark.records",  # data, handed to the recorder outside
     "taskmark.task.model",  # data; thirty models would cost every instance 15 ms
@@ -40,23 +46,43 @@ PASSED_THROUGH = (
 )
 
 
-def workflow_runner() -> SandboxedWorkflowRunner:
+def workflow_runner() -> Runner:
     """Returns the runner."""
-    return _Runner(SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
+    return Runner(SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
 
-class _Runner(SandboxedWorkflowRunner):
-    """The SDK's, but what it imports is imported once, not for each workflow."""
+def evicting(worker: Worker) -> Callable[[str], None]:
+    """Returns what drops a run from the worker's cache once it has nothing to do.
+
+    The SDK offers it to nobody (1.35), but its core does.
+    """
+
+    def evict(run_id: str) -> None:
+        bridge = worker._bridge_worker
+        assert bridge is not None, "it runs"
+        assert bridge._ref is not None, "it has not ended"
+        bridge._ref.request_workflow_eviction(run_id)
+
+    return evict
+
+
+class Runner(SandboxedWorkflowRunner):
+    """The SDK's, but what it imports is imported once, not for each workflow; and it knows when a workflow
+    ran ahead of its history."""
+
+    evict: Callable[[str], None] | None = None
+    """Drops a run from the worker's cache; a replayer has none."""
 
     @cached_property
     def _importers(self) -> dict[str, Importer]:
         return {}
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
+        """Makes a workflow, in the sandbox that all of its type share."""
         module = det.defn.cls.__module__
         if module not in self._importers:
             self._importers[module] = Importer(self.restrictions, _ContextOfThread(), module)
-        return _Instance(det, self.runner_class, self._importers[module])
+        return _Instance(det, self.runner_class, self._importers[module], self.evict)
 
 
 class _Instance(SdkInstance):
@@ -67,14 +93,38 @@ class _Instance(SdkInstance):
     """
 
     def __init__(  # not the SDK's own, which makes an importer
-        self, details: WorkflowInstanceDetails, runner_class: type[WorkflowRunner], importer: Importer
+        self,
+        details: WorkflowInstanceDetails,
+        runner_class: type[WorkflowRunner],
+        importer: Importer,
+        evict: Callable[[str], None] | None,
     ) -> None:
+        self._evict = evict
+        self._time = 0
+        self._is_ahead = False
         self.instance_details = details
         self.runner_class = runner_class
         self.importer = importer
         self._current_thread_id = None
         self.globals_and_locals = {"__file__": "workflow_sandbox.py"}
         self._create_instance()
+
+    def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
+        """Activates the workflow; one that ran ahead of its history leaves the cache.
+
+        The danger: a query that waited for a worker may bring along a signal that no workflow task has begun
+        with yet. Core (SDK 1.35) hands the signal on, at the time of the workflow task before, and keeps what
+        came of it. What a workflow decides by the time is then in its history as no replay decides it, and
+        it stands still for ever. The time that does not move on gives it away.
+        """
+        queries = all(job.HasField("query_workflow") for job in act.jobs)
+        now = act.timestamp.ToNanoseconds()
+        self._is_ahead |= not queries and not act.is_replaying and now == self._time
+        self._time = now
+        done = super().activate(act)
+        if self._is_ahead and queries and self._evict is not None:
+            self._evict(act.run_id)
+        return done
 
     def get_serialization_context(self, command_info: object) -> None:
         """Tells a codec or a converter nothing of the command at hand, and so does the next for a storage.

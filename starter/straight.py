@@ -24,8 +24,16 @@ from taskmark.contracts import (
     StepState,
     StepStatus,
 )
-from taskmark.projection import definition_record, of_agent, phase_progress, step_begun
-from taskmark.records import EventRecord, ExecutionRecord, PhaseRecord, Record, outcome
+from taskmark.plan.fingerprints import Fingerprints
+from taskmark.projection import (
+    checkpoint_of,
+    definition_record,
+    of_agent,
+    opening_of,
+    phase_progress,
+    step_begun,
+)
+from taskmark.records import CheckpointRecord, EventRecord, ExecutionRecord, PhaseRecord, Record, outcome
 from taskmark.task.model import Phase, Step, TaskDefinition
 from taskmark.task.packing import unpack
 
@@ -66,7 +74,7 @@ def of_phase(events: Sequence[HistoryEvent], attempts: Iterable[Attempt]) -> lis
         return None
     start = read(events[0].workflow_execution_started_event_attributes.input, PhaseStart)
     result = read(events[-1].workflow_execution_completed_event_attributes.result, PhaseResult)
-    if start is None or result is None:
+    if start is None or result is None or start.carried is not None:
         return None
     try:
         phase = start.phase or unpack(start.packed or "", Phase)
@@ -77,7 +85,32 @@ def of_phase(events: Sequence[HistoryEvent], attempts: Iterable[Attempt]) -> lis
     if not _went_straight(phase, result, called):
         return None
     row, begun, ended = _of_phase(start, phase, result)
-    return [row, begun, *_of_steps(start, phase, result), ended]
+    return [row, begun, *_of_steps(start, phase, result), ended, _checkpoint(start, phase, result)]
+
+
+def _checkpoint(start: PhaseStart, phase: Phase, result: PhaseResult) -> CheckpointRecord:
+    """What a step read is what it would read now: nothing that has ended changes."""
+    assert result.finished_at is not None
+    prints = Fingerprints(phase, start.agents, start.default_agents, start.tasks.get, start.answers)
+    ended = {state.id: {"status": state.status.value, "output": state.output} for state in result.steps}
+    names = {
+        "inputs": start.inputs,
+        "phases": start.phases,
+        "steps": {**start.steps, **ended},
+        "execution": {"id": start.execution_id},
+        "project": start.project,
+    }
+    return checkpoint_of(
+        start,
+        phase,
+        {state.id: state for state in result.steps},
+        {step.id: prints.of(step, step.id, names) for step in phase.steps},
+        {},
+        prints.of_outputs(),
+        status=result.status,
+        outputs=result.outputs,
+        at=result.finished_at,
+    )
 
 
 def _went_straight(phase: Phase, result: PhaseResult, called: Sequence[str]) -> bool:
@@ -144,14 +177,20 @@ def of_task(events: Sequence[HistoryEvent], final: FinalRecord | None) -> list[R
     """Returns what a task recorded besides what its final record says, or None if it has to be replayed."""
     if final is None or final.result.status is not ExecutionStatus.COMPLETED or not _are(events, _OF_A_TASK):
         return None
-    definition = _definition(events)
-    if definition is None or any(not _has_ended_well(final, phase) for phase in definition.phases):
+    definition = definition_in(events)
+    if (
+        definition is None
+        or definition.notify
+        or any(not _has_ended_well(final, phase) for phase in definition.phases)
+    ):
         return None
     if definition.requirements and not final.inputs:
         return None  # too large for the final record
-    name = final.result.execution_id
+    name, began = final.result.execution_id, final.result.started_at
+    assert began is not None
+    opening = opening_of(name, final.inputs, final.result.trace_id, began)
     begun = ExecutionRecord(execution_id=name, status=ExecutionStatus.RUNNING, inputs=final.inputs)
-    return [definition_record(definition), begun, *_of_progress(events, definition, name)]
+    return [definition_record(definition), begun, opening, *_of_progress(events, definition, name)]
 
 
 def _has_ended_well(final: FinalRecord, phase: Phase) -> bool:
@@ -159,7 +198,7 @@ def _has_ended_well(final: FinalRecord, phase: Phase) -> bool:
     return ended is not None and ended.status is StepStatus.COMPLETED
 
 
-def _definition(events: Iterable[HistoryEvent]) -> TaskDefinition | None:
+def definition_in(events: Iterable[HistoryEvent]) -> TaskDefinition | None:
     """Returns what ran: given at the start, or compiled by the first activity."""
     for event in events:
         given: StartTask | Compiled | None = None

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from temporalio.client import Client
     from temporalio.worker import Worker, WorkerTuner
 
+    from starter.learning import Learning
+    from starter.resuming import Earliers
+    from taskmark.contracts import ToolLimits
+    from taskmark.past.importing import Write
+    from taskmark.plan.eta.known import Past
     from taskmark.ports import Recorder
     from taskmark.privacy.scrubbing import Scrubber
     from taskmark.records import Record
@@ -26,9 +31,11 @@ if TYPE_CHECKING:
     from taskmark.store.told import RememberingRecorder
     from taskmark.store.versions import Versions
     from taskmark.store.waiting import Completions
-    from taskmark.store.writing import Rejected
     from taskmark.task.catalog import Catalog
     from taskmark.task.definitions import Definitions
+    from taskmark.task.model import TaskDefinition
+    from taskmark.tools.built_in import Configured
+    from taskmark.tools.processes import ProcessLimits
 
 POLLERS = 20
 """Of each kind; fewer make single tasks stall behind busy ones."""
@@ -48,13 +55,49 @@ class Wiring:
     def registry(self) -> Registry:
         """Tools, agent providers, aggregates and kinds: ours, and the plugins'."""
         from taskmark.registry import load
+
+        settings = self.settings
+        return load(settings.plugins, path=(settings.root,), configured=self._configured())
+
+    def _process_limits(self) -> ProcessLimits:
+        from taskmark.tools.processes import ProcessLimits
+
+        settings = self.settings
+        return ProcessLimits(
+            memory=settings.process_memory,
+            cpu_seconds=settings.process_cpu_seconds,
+            file_size=settings.process_file_size,
+            open_files=settings.process_open_files,
+            processes=settings.process_processes,
+            written=settings.process_written,
+            free_disk=settings.process_free_disk,
+            output=settings.process_output,
+        )
+
+    def _configured(self) -> Configured:
+        from taskmark.tools.built_in import Configured
         from taskmark.tools.network import NetworkPolicy
 
         settings = self.settings
-        network = NetworkPolicy(
-            allow_hosts=settings.http_allow_hosts, allow_private=settings.http_allow_private
+        return Configured(
+            network=NetworkPolicy(
+                allow_hosts=settings.http_allow_hosts, allow_private=settings.http_allow_private
+            ),
+            limits=self._process_limits(),
+            databases=settings.sql_databases,
+            smtp_url=settings.smtp_url,
+            mail_from=settings.mail_from,
+            webhooks=settings.webhooks,
+            chat_channels=settings.chat_channels,
+            outgoing_per_minute=settings.outgoing_per_minute,
+            outgoing_refuse=settings.outgoing_refuse,
+            search_provider=settings.search_provider,
+            search_rate=settings.search_rate,
+            browser_path=settings.browser_path,
+            browser_pages=settings.browser_pages,
+            browser_memory=settings.browser_memory,
+            mcp_servers=settings.mcp_servers,
         )
-        return load(settings.plugins, path=(settings.root,), network=network)
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -83,13 +126,28 @@ class Wiring:
     def compiler(self, *, confined: bool = True) -> Compiler:
         """Returns what turns a task's name or text into a definition."""
         settings = self.settings
-        limits = settings.limits().model_copy(update={"tool_timeouts": self._tool_timeouts()})
+        of_tools = {
+            "tool_timeouts": self._tool_timeouts(),
+            "tools": self._tool_limits(),
+            "resuming": self.registry.resuming(),
+        }
+        limits = settings.limits().model_copy(update=of_tools)
         return Compiler(
             self.definitions, limits, root=settings.root, tasks_dir=settings.tasks_dir, confined=confined
         )
 
     def _tool_timeouts(self) -> dict[str, float]:
-        return {name: tool.timeout for name, tool in self.registry.tools.items() if tool.timeout}
+        declared = {name: tool.timeout for name, tool in self.registry.tools.items() if tool.timeout}
+        return declared | {name: one.timeout for name, one in self.settings.tools.items() if one.timeout}
+
+    def _tool_limits(self) -> dict[str, ToolLimits]:
+        from taskmark.contracts import ToolLimits
+
+        return {
+            name: ToolLimits(heartbeat=one.heartbeat, retry=one.retry and one.retry.model_dump())
+            for name, one in self.settings.tools.items()
+            if one.heartbeat or one.retry
+        }
 
     @cached_property
     def scrubber(self) -> Scrubber:
@@ -127,9 +185,11 @@ class Wiring:
     @cached_property
     def spool(self) -> SpoolRecorder:
         """The spool of this process, which nothing but the recorder writes to."""
+        from taskmark.store.scribe import Scribe
         from taskmark.store.spool import SpoolRecorder
 
-        return SpoolRecorder(self.settings.state_dir / "spool", self._open_store)
+        scribe = partial(Scribe, self.settings.database_url)
+        return SpoolRecorder(self.settings.state_dir / "spool", self._open_store, scribe=scribe)
 
     def _open_store(self) -> Engine:
         """Imports a third of a second, which a worker's start need not wait for."""
@@ -137,15 +197,15 @@ class Wiring:
 
         return open_store(self.settings.database_url)
 
-    def writer(self) -> Callable[[Sequence[Record]], list[Rejected]]:
-        """Returns what writes many records at once, scrubbed, and returns those that the store refuses.
+    def writer(self) -> Write:
+        """Returns what writes many records at once, which somebody scrubbed before (`scrub`), and returns
+        those that the store refuses.
 
         It raises `Unreachable`.
         """
         from taskmark.store.writing import apply_each
 
-        engine, scrub = self.store, self.scrub
-        return lambda records: apply_each(engine, [scrub(record) for record in records])
+        return partial(apply_each, self.store)
 
     @cached_property
     def store(self) -> Engine:
@@ -167,6 +227,14 @@ class Wiring:
         return Versions(self.store)
 
     @cached_property
+    def earliers(self) -> Earliers:
+        """What finds earlier executions for those that go on from them."""
+        from starter.resuming import Earliers
+        from taskmark.store.checkpoints import KeptCheckpoints
+
+        return Earliers(lambda: KeptCheckpoints(self.store))
+
+    @cached_property
     def elsewhere(self) -> Elsewhere:
         """What takes what is told of work that Temporal does not run, scrubbed. Raises `Unreachable`."""
         from taskmark.store.elsewhere import Elsewhere
@@ -179,6 +247,21 @@ class Wiring:
         from taskmark.store.waiting import Completions
 
         return Completions(self.store)
+
+    @cached_property
+    def learning(self) -> Learning:
+        """What tells a worker's workflows what earlier executions took."""
+        from starter.learning import Learning
+
+        return Learning(self._past)
+
+    def _past(self, definition: TaskDefinition) -> Past:
+        """Raises `Unreachable`."""
+        from taskmark.plan.eta.known import learn
+        from taskmark.plan.experience import others_of
+        from taskmark.store.experience import experience
+
+        return learn(definition, experience(self.store, definition.id, others_of(definition)))
 
     @cached_property
     def artifacts(self) -> KeptArtifacts:
@@ -197,16 +280,36 @@ class Wiring:
 
     def activities(self) -> Sequence[Any]:
         """Returns every activity, with its adapters."""
+        from activities.places import Places
         from activities.steps import StepActivities
         from activities.tasks import TaskActivities
+        from starter.resuming import Resumption
         from taskmark.agents.asking import Asking
+        from taskmark.circuit import Rules
         from taskmark.store.artifacts import LateArtifacts
+        from taskmark.store.sharing import StoredShared
 
         settings = self.settings
         agents = Asking(self.registry.provider, settings.default_model)
         artifacts, recorder = LateArtifacts(lambda: self.artifacts), self.remembering
-        steps = StepActivities(self.registry, agents.ask, artifacts, recorder, root=settings.root)
-        tasks = TaskActivities(self.compiler().compile, artifacts, recorder, recorder.has)
+        steps = StepActivities(
+            self.registry,
+            agents.ask,
+            artifacts,
+            recorder,
+            root=settings.root,
+            shared=StoredShared(lambda: self.store),
+            rules=Rules(settings.circuit_failures, settings.circuit_seconds),
+            places=Places(
+                {name: one.concurrency for name, one in settings.tools.items() if one.concurrency},
+                settings.project_concurrency,
+            ),
+        )
+        compiler = self.compiler()
+        resumption = Resumption(self.earliers, compiler, artifacts)
+        tasks = TaskActivities(
+            compiler.compile, artifacts, recorder, resumption.resume, recorder.has, root=settings.root
+        )
         return [*steps.all(), *tasks.all()]
 
     def worker(self, client: Client) -> Worker:
@@ -214,20 +317,22 @@ class Wiring:
         from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
         from starter.blocking import allow_blocking
+        from starter.learning import LearningInterceptor
         from starter.recording import RecordingInterceptor
-        from starter.sandbox import workflow_runner
+        from starter.sandbox import evicting, workflow_runner
         from workflows.phase import PhaseWorkflow
         from workflows.task import TaskWorkflow
 
         settings = self.settings
         pollers = PollerBehaviorSimpleMaximum(maximum=POLLERS)
+        runner = workflow_runner()
         worker = Worker(
             client,
             task_queue=settings.task_queue,
             workflows=[TaskWorkflow, PhaseWorkflow],
             activities=self.activities(),
-            interceptors=[RecordingInterceptor(self.remembering)],
-            workflow_runner=workflow_runner(),
+            interceptors=[RecordingInterceptor(self.remembering), LearningInterceptor(self.learning)],
+            workflow_runner=runner,
             workflow_task_poller_behavior=pollers,
             activity_task_poller_behavior=pollers,
             sticky_queue_schedule_to_start_timeout=STICKY,
@@ -237,6 +342,7 @@ class Wiring:
             graceful_shutdown_timeout=timedelta(seconds=settings.grace_seconds),
             **self._slots(),
         )
+        runner.evict = evicting(worker)
         return allow_blocking(worker)
 
     def _slots(self) -> dict[str, Any]:

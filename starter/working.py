@@ -13,6 +13,7 @@ from starter.catching_up import keep_up
 from starter.connection import register_search_attributes
 from starter.garbage import search_less
 from starter.tidying import keep_tidy
+from starter.turns import take_short_turns
 from starter.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ async def working(client: Client, wiring: Wiring) -> AsyncIterator[None]:
     await register_search_attributes(client)
     worker = wiring.worker(client)
     search_less()
+    take_short_turns()
     beside = [asyncio.create_task(keep_up(client, wiring)), asyncio.create_task(keep_tidy(wiring))]
     try:
         async with _stopped_in_time(worker, wiring.settings.grace_seconds + STOPPING_SECONDS):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from starter.cli.exits import Exit, of_status
-from starter.cli.formats import Format, FormatOption, write_json, write_line
+from starter.cli.formats import Format, FormatOption, write_document
 from starter.cli.loops import run_async
 from starter.cli.naming import Execution
 from starter.cli.terminal import say
@@ -62,9 +62,10 @@ async def _wait(store: StoreClient, prefix: str, seconds: float | None, output: 
     try:
         ended = await store.wait(one.execution_id, timeout=seconds)
     except TimeoutError:
-        now = await asyncio.to_thread(store.history.execution, one.execution_id)
-        say(f"{now.execution_id} has not ended: it is {now.status.value}")
-        return Exit.WAITING if now.status.value in STANDING else Exit.TIMED_OUT
+        ended = await asyncio.to_thread(store.history.execution, one.execution_id)
+    if not ended.status.is_final:
+        say(f"{ended.execution_id} has not ended: it is {ended.status.value}")
+        return Exit.WAITING if ended.status.value in STANDING else Exit.TIMED_OUT
     _show(ended, output)
     return of_status(ended.status)
 
@@ -74,10 +75,7 @@ def _show(ended: StoredExecution, output: Format) -> None:
     from taskmark.projection import result_of
 
     show_verdict(result_of(ended), ended.task_name or ended.task_id or ended.execution_id)
-    match output:
-        case Format.TABLE:
-            show_outputs(ended.outputs or {})
-        case Format.JSON:
-            write_json(ended.model_dump(mode="json", exclude={"type"}))
-        case Format.JSONL:
-            write_line(ended.model_dump(mode="json", exclude={"type"}))
+    if output is Format.TABLE:
+        show_outputs(ended.outputs or {})
+    else:
+        write_document(ended.model_dump(mode="json", exclude={"type"}), output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +23,10 @@ WRITING_SECONDS = 600.0
 def backfill(
     executions: Annotated[
         list[str] | None,
-        typer.Argument(metavar="EXEC...", help="Only these; all that Temporal keeps without any."),
+        typer.Argument(
+            metavar="EXEC...",
+            help="Only these, by enough of an id; all that Temporal keeps without any.",
+        ),
     ] = None,
     folder: Annotated[
         Path | None,
@@ -40,13 +44,16 @@ def backfill(
 
 def _from_files(folder: Path, *, dry_run: bool) -> Exit:
     from starter.cli.clients import settings
+    from starter.garbage import search_less
     from starter.wiring import Wiring
     from taskmark.errors import Unreachable
     from taskmark.past.importing import take
 
     try:
-        write: Write = (lambda _records: ()) if dry_run else Wiring(settings()).writer()
-        done = take(folder, write, lambda problem: say(f"not read: {problem}"))
+        wiring = Wiring(settings())
+        write: Write = (lambda _records: ()) if dry_run else wiring.writer()
+        search_less()
+        done = take(folder, write, lambda problem: say(f"not read: {problem}"), wiring.scrub)
     except OSError as error:
         raise typer.BadParameter(f"{folder} cannot be read: {error.strerror}", param_hint="--from") from error
     except (KeyboardInterrupt, Unreachable):
@@ -62,10 +69,12 @@ async def _backfill(executions: list[str], *, dry_run: bool) -> Exit:
     from starter.cli.clients import opened, settings
 
     async with opened(settings(), worker=False) as client:
-        recorder = client.wiring.recorder
-        done = await read_again(client.client, recorder, only=executions, dry_run=dry_run)
+        recorder, spool = client.wiring.recorder, client.wiring.spool
+        room = partial(spool.wait_for_room, WRITING_SECONDS)
+        names = [await client.kept(execution) for execution in executions]
+        done = await read_again(client.client, recorder, only=names, dry_run=dry_run, room=room)
         written = await asyncio.to_thread(client.wiring.close, WRITING_SECONDS)
-        dropped = client.wiring.spool.dropped
+        dropped = spool.dropped
     for problem in done.problems:
         say(f"not read: {problem}")
     verb = "would be written" if dry_run else "written"

@@ -64,11 +64,13 @@ async def deciding(settings: Settings) -> AsyncIterator[TaskClient]:
 
 def history(wiring: Wiring) -> History | None:
     """Returns the history store, or None if there is none yet: reading makes none."""
-    settings = wiring.settings
+    return wiring.history if has_store(wiring.settings) else None
+
+
+def has_store(settings: Settings) -> bool:
+    """Whether there is a history store, as far as can be said without opening it."""
     file = settings.state_dir / "taskmark.db"
-    if settings.database_url == f"sqlite:///{file}" and not file.exists():
-        return None
-    return wiring.history
+    return settings.database_url != f"sqlite:///{file}" or file.exists()
 
 
 def stored_id(wiring: Wiring, prefix: str) -> str:
@@ -107,7 +109,7 @@ async def resolve(client: TaskClient, prefix: str) -> str:
     except (UnknownExecution, Unreachable) as error:
         if error.message.startswith("Several"):
             raise
-        running = [one.execution_id for one in await client.active() if one.execution_id.startswith(prefix)]
+        running = [one.execution_id for one in await client.active(beginning=prefix)]
         if prefix in running or len(running) == 1:
             return prefix if prefix in running else running[0]
         if isinstance(error, UnknownExecution):

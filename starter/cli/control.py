@@ -1,4 +1,4 @@
-"""`pause`, `resume`, `abort`, `approve`, `reject`, `answer`, `retry` and `skip`: what people decide."""
+"""What people decide: `pause`, `resume`, `abort`, `approve`, `reject`, `answer`, `retry`, `skip`, `raise`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from starter.cli.exits import Exit
+from starter.cli.inputs import Inputs, split_pairs
 from starter.cli.loops import run_async
 from starter.cli.naming import By, Execution, Reason, person
+from starter.cli.printable import one_line
 from starter.cli.terminal import say
 
 if TYPE_CHECKING:
     from starter.gateway import TaskClient
+    from taskmark.contracts import Wait
     from taskmark.task.model import Json
 
 Phase = Annotated[str, typer.Argument(metavar="PHASE", help="The phase that is held.", show_default=False)]
+Step = Annotated[str, typer.Option("--step", metavar="ID", help="One of its steps.", show_default=False)]
+Comment = Annotated[str, typer.Option("--comment", help="Kept in the history.", show_default=False)]
+Shown = Annotated[
+    str,
+    typer.Option(
+        "--shown",
+        metavar="HASH",
+        help="The `shown` of what you decide about, as `list --waiting -o json` has it; "
+        "refused if something else is asked by now.",
+        show_default=False,
+    ),
+]
 ABORT_SECONDS = 30.0
 """How long an execution that nobody else works on is given to end in order."""
 
@@ -26,11 +41,19 @@ DECISION_SECONDS = 30.0
 """How long an execution is given to take a decision; it waits for a worker meanwhile."""
 
 
-def pause(execution: Execution, reason: Reason = "", by: By = "") -> Exit:
+def pause(
+    execution: Execution,
+    reason: Reason = "",
+    by: By = "",
+    *,
+    now: Annotated[
+        bool, typer.Option("--now", help="Interrupt running steps, too, that go on from their heartbeat.")
+    ] = False,
+) -> Exit:
     """Start no new steps until `resume`; running ones finish."""
 
     async def ask(client: TaskClient, id: str) -> None:
-        await client.pause(id, reason=reason, by=person(by))
+        await client.pause(id, reason=reason, by=person(by), mode="now" if now else "")
         say(f"{id} pauses")
 
     return _signal(execution, ask)
@@ -54,11 +77,12 @@ def abort(execution: Execution, reason: Reason = "", by: By = "") -> Exit:
 def approve(
     execution: Execution,
     gate: Annotated[str, typer.Argument(metavar="GATE", help="The approval that waits.", show_default=False)],
-    comment: Annotated[str, typer.Option("--comment", help="Kept in the history.", show_default=False)] = "",
+    comment: Comment = "",
     by: By = "",
+    shown: Shown = "",
 ) -> Exit:
     """Approve what waits for it."""
-    return _decide_gate(execution, gate, "approved", comment, by)
+    return _decide_gate(execution, gate, "approved", comment=comment, by=by, shown=shown)
 
 
 def reject(
@@ -68,9 +92,10 @@ def reject(
         str, typer.Option("--comment", help="Why; the phase fails with it.", show_default=False)
     ] = "",
     by: By = "",
+    shown: Shown = "",
 ) -> Exit:
     """Reject what waits for an approval."""
-    return _decide_gate(execution, gate, "rejected", comment, by)
+    return _decide_gate(execution, gate, "rejected", comment=comment, by=by, shown=shown)
 
 
 def answer(
@@ -78,41 +103,103 @@ def answer(
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="The question.", show_default=False)],
     value: Annotated[str, typer.Argument(metavar="VALUE", help="The answer.", show_default=False)],
     by: By = "",
+    shown: Shown = "",
 ) -> Exit:
-    """Answer a question. Where it wants something else than text, the value is read as JSON."""
+    """Answer a question. Where it wants something else than text, the value is read as JSON.
+
+    A value that begins with - and is no number comes last, behind --.
+    """
 
     async def ask(client: TaskClient, id: str) -> None:
-        fitting = _fitting(value, await _schema(client, id, question))
-        await client.answer(id, question, fitting, by=person(by))
-        say(f"“{question}” is answered")
+        wait = await _open(client, id, "question", question)
+        fitting = _fitting(value, wait.answer_schema or {} if wait else {})
+        await client.answer(id, question, fitting, by=person(by), shown=_bound(shown, wait))
+        say(f"“{question}” is answered{_about(wait)}")
 
     return _decide(execution, ask)
 
 
-def retry(execution: Execution, phase: Phase, by: By = "") -> Exit:
-    """Run a held phase again, keeping its completed steps."""
+def retry(
+    execution: Execution,
+    phase: Phase = "",
+    *,
+    step: Step = "",
+    input: Inputs = None,
+    comment: Comment = "",
+    by: By = "",
+    shown: Shown = "",
+) -> Exit:
+    """Run a held phase again, keeping what has completed.
+
+    What reads an input that you change runs again, and so does a step that is named, with what reads it.
+    """
+    if not (phase or step):
+        raise typer.BadParameter("name the phase that is held, or a step of it", param_hint="PHASE")
+    inputs: dict[str, Json] = {**split_pairs(input or ())}
 
     async def ask(client: TaskClient, id: str) -> None:
-        await client.retry(id, phase, by=person(by))
-        say(f"phase {phase} runs again")
+        wait = await _held(client, id, phase, step)
+        said = {"comment": comment, "by": person(by), "shown": _bound(shown, wait)}
+        await client.retry(id, phase, step=step, inputs=inputs or None, **said)
+        say(f"{_called(phase, step)} runs again")
 
     return _decide(execution, ask)
 
 
-def skip(execution: Execution, phase: Phase, by: By = "") -> Exit:
-    """Leave a held phase as it is and go on without it."""
+def skip(
+    execution: Execution,
+    phase: Phase = "",
+    *,
+    step: Step = "",
+    comment: Comment = "",
+    by: By = "",
+    shown: Shown = "",
+) -> Exit:
+    """Go on without a held phase, or without a failed step of it."""
+    if not (phase or step):
+        raise typer.BadParameter("name the phase that is held, or its failed step", param_hint="PHASE")
 
     async def ask(client: TaskClient, id: str) -> None:
-        await client.skip(id, phase, by=person(by))
-        say(f"phase {phase} is left as it is")
+        wait = await _held(client, id, phase, step)
+        said = {"comment": comment, "by": person(by), "shown": _bound(shown, wait)}
+        await client.skip(id, phase, step=step, **said)
+        say(f"step {step} is left out" if step else f"phase {phase} is left as it is")
 
     return _decide(execution, ask)
 
 
-def _decide_gate(execution: str, gate: str, decision: str, comment: str, by: str) -> Exit:
+def raise_limit(
+    execution: Execution,
+    budget: Annotated[
+        str,
+        typer.Argument(metavar="BUDGET", help="agentCalls, tokens or cost.", show_default=False),
+    ],
+    limit: Annotated[
+        float, typer.Argument(metavar="LIMIT", help="The new limit, all told.", show_default=False)
+    ],
+    by: By = "",
+) -> Exit:
+    """Raise a limit of the budget; what waits for it goes on."""
+
     async def ask(client: TaskClient, id: str) -> None:
-        await client.approve(id, gate, decision=decision, by=person(by), comment=comment)
-        say(f"“{gate}” is {decision}")
+        whole = int(limit) if limit.is_integer() else limit
+        answer = await client.raise_limit(id, budget, whole, by=person(by))
+        told = answer["limits"][budget]
+        say(f"{budget}: {told['used']:g} of {told['limit']:g} are used")
+
+    return _decide(execution, ask)
+
+
+def _called(phase: str, step: str) -> str:
+    return f"step {step}" if step else f"phase {phase}"
+
+
+def _decide_gate(execution: str, gate: str, decision: str, *, comment: str, by: str, shown: str) -> Exit:
+    async def ask(client: TaskClient, id: str) -> None:
+        wait = await _open(client, id, "approval", gate)
+        said = {"comment": comment, "by": person(by), "shown": _bound(shown, wait)}
+        await client.approve(id, gate, decision=decision, **said)
+        say(f"“{gate}” is {decision}{_about(wait)}")
 
     return _decide(execution, ask)
 
@@ -185,11 +272,30 @@ async def _abort(prefix: str, reason: str, by: str) -> Exit:
     return Exit.OK
 
 
-async def _schema(client: TaskClient, execution: str, question: str) -> dict[str, Json]:
-    """Returns what the answer must be like, as far as the question says so."""
+async def _open(client: TaskClient, execution: str, kind: str, name: str) -> Wait | None:
+    """Returns what waits under the name of a gate or of its step, if one thing does."""
     progress = await client.progress(execution)
-    waits = (wait for wait in progress.waiting if wait.kind == "question" and wait.name == question)
-    return next((wait.answer_schema or {} for wait in waits), {})
+    found = [wait for wait in progress.waiting if wait.kind == kind and name in (wait.name, wait.step)]
+    return found[0] if len(found) == 1 else None
+
+
+async def _held(client: TaskClient, execution: str, phase: str, step: str) -> Wait | None:
+    """Returns what waits for the phase that is held, which a step of it names as well, if one thing does."""
+    progress = await client.progress(execution)
+    having = {one.slug for one in progress.phases for state in one.steps if state.id == step}
+    slugs = {phase} if phase else having or {wait.phase for wait in progress.waiting if step in wait.failed}
+    found = [wait for wait in progress.waiting if wait.kind == "retry" and wait.name in slugs]
+    return found[0] if len(found) == 1 else None
+
+
+def _bound(shown: str, wait: Wait | None) -> str:
+    """Returns what a decision is bound to: what was said, or else what waits now."""
+    return shown or (wait.shown if wait else "")
+
+
+def _about(wait: Wait | None) -> str:
+    """Returns what was asked, so that people see what they have decided."""
+    return f": {one_line(wait.prompt)}" if wait and wait.prompt else ""
 
 
 def _fitting(text: str, schema: dict[str, Json]) -> Json:

@@ -20,6 +20,7 @@ from starter.cli import (
     control,
     creating,
     drawing,
+    estimating,
     events,
     executions,
     files,
@@ -27,6 +28,9 @@ from starter.cli import (
     history,
     metrics,
     planning,
+    replaying,
+    retrying,
+    scheduling,
     services,
     storing,
     telling,
@@ -35,7 +39,7 @@ from starter.cli import (
     versions,
 )
 from starter.cli.exits import Exit
-from starter.cli.help import Grouped, example
+from starter.cli.help import Grouped, TakesNumbers, example
 
 RUN, LOOK, DECIDE, WRITE, OPERATE = "Run", "Look", "Decide", "Write tasks", "Operate"
 EXECUTION = "exec-1763712000000-example"
@@ -66,6 +70,24 @@ record = typer.Typer(
     epilog=example("taskmark record start nightly-import --key 2026-01-31"),
 )
 
+eta = typer.Typer(
+    cls=Grouped,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="How good estimates of the remaining time were.",
+    epilog=example("taskmark eta calibrate"),
+)
+
+schedule = typer.Typer(
+    cls=Grouped,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Tasks that start by themselves.",
+    epilog=example('taskmark schedule set nightly --cron "0 6 * * 1-5"'),
+)
+
 _COMMANDS = (
     (
         RUN,
@@ -92,15 +114,37 @@ _COMMANDS = (
     ),
     (LOOK, "metrics", metrics.metrics, ("metrics", "metrics --by task --since 7d", "metrics --tool shell")),
     (LOOK, "versions", versions.versions, ("versions example",)),
+    (LOOK, "checkpoints", retrying.checkpoints, (f"checkpoints {EXECUTION}",)),
     (LOOK, "ui", services.ui, (f"ui {EXECUTION}",)),
-    (DECIDE, "pause", control.pause, (f'pause {EXECUTION} --reason "database maintenance"',)),
+    (
+        DECIDE,
+        "pause",
+        control.pause,
+        (f'pause {EXECUTION} --reason "database maintenance"', f"pause {EXECUTION} --now"),
+    ),
     (DECIDE, "resume", control.resume, (f"resume {EXECUTION}",)),
     (DECIDE, "abort", control.abort, (f'abort {EXECUTION} --reason "wrong file"',)),
     (DECIDE, "approve", control.approve, (f'approve {EXECUTION} release --comment "checked by hand"',)),
     (DECIDE, "reject", control.reject, (f'reject {EXECUTION} release --comment "tests are missing"',)),
-    (DECIDE, "answer", control.answer, (f"answer {EXECUTION} region eu-west",)),
-    (DECIDE, "retry", control.retry, (f"retry {EXECUTION} measure",)),
+    (
+        DECIDE,
+        "answer",
+        control.answer,
+        (f"answer {EXECUTION} region eu-west", f"answer {EXECUTION} offset -5"),
+    ),
+    (
+        DECIDE,
+        "retry",
+        retrying.retry,
+        (
+            f"retry {EXECUTION} --dry-run",
+            f"retry {EXECUTION} --file tasks/example.md --input file=b.txt",
+            f"retry {EXECUTION} --from report",
+            f"retry {EXECUTION} measure --input file=b.txt",
+        ),
+    ),
     (DECIDE, "skip", control.skip, (f"skip {EXECUTION} measure",)),
+    (DECIDE, "raise", control.raise_limit, (f"raise {EXECUTION} agentCalls 200",)),
     (WRITE, "new", creating.new, ("new", "new weekly-report --template pipeline")),
     (WRITE, "lint", files.lint, ("lint tasks/example.md", "lint tasks -o json")),
     (WRITE, "plan", planning.plan, ("plan tasks/example.md --input file=README.md", "plan example -o json")),
@@ -117,13 +161,17 @@ _COMMANDS = (
     (OPERATE, "dev", services.dev, ("dev",)),
     (OPERATE, "worker", services.worker, ("worker --workers 4",)),
     (OPERATE, "doctor", upkeep.doctor, ("doctor",)),
+    (OPERATE, "replay", replaying.replay, ("replay --open", "replay --folder histories/ -o json")),
     (OPERATE, "backfill", backfilling.backfill, ("backfill", "backfill --from results/ --dry-run")),
 )
 for _group, _name, _function, _lines in _COMMANDS:
     _epilog = example(*(f"taskmark {line}" for line in _lines))
-    app.command(_name, rich_help_panel=_group, epilog=_epilog)(_function)
+    _kind = TakesNumbers if _function is control.answer else None
+    app.command(_name, cls=_kind, rich_help_panel=_group, epilog=_epilog)(_function)
 for _name, _on_store, _lines in storing.COMMANDS:
     db.command(_name, epilog=example(*(f"taskmark db {line}" for line in _lines)))(_on_store)
+for _name, _on_schedule, _lines in scheduling.COMMANDS:
+    schedule.command(_name, epilog=example(*(f"taskmark schedule {line}" for line in _lines)))(_on_schedule)
 record.command("start", epilog=example("taskmark record start nightly-import --key 2026-01-31"))(
     telling.start
 )
@@ -139,8 +187,14 @@ record.command("fail", epilog=example(f'taskmark record fail {EXECUTION} "the di
 record.command("cancel", epilog=example(f"taskmark record cancel {EXECUTION} --reason duplicate"))(
     telling.cancel
 )
+eta.command(
+    "calibrate",
+    epilog=example("taskmark eta calibrate", "taskmark eta calibrate --task example --since 30d -o json"),
+)(estimating.calibrate)
+app.add_typer(eta, name="eta", rich_help_panel=LOOK)
 app.add_typer(db, name="db", rich_help_panel=OPERATE)
 app.add_typer(record, name="record", rich_help_panel=RUN)
+app.add_typer(schedule, name="schedule", rich_help_panel=RUN)
 
 
 def _version(wanted: bool) -> None:

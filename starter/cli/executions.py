@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
 from starter.cli.exits import Exit
-from starter.cli.formats import Format, FormatOption, write_json, write_line
+from starter.cli.formats import Format, FormatOption, write_document, write_line
 from starter.cli.inputs import InputFile, Inputs
 from starter.cli.loops import run_async
 from starter.cli.naming import Execution, Task
@@ -25,11 +25,16 @@ if TYPE_CHECKING:
 OwnId = Annotated[
     str | None, typer.Option("--id", help="An id of your own; while it runs, a repeated start returns it.")
 ]
+Key = Annotated[
+    str | None,
+    typer.Option("--key", help="Names this work among the task's: started twice, it is one execution."),
+]
 Version = Annotated[
     str | None,
     typer.Option("--version", help="A version of before, as `taskmark versions` shows it, and not the file."),
 ]
 Project = Annotated[str | None, typer.Option("--project", help="The project it belongs to.")]
+Detach = Annotated[bool, typer.Option("--detach", "-d", help="Only start it, as `start` does.")]
 People = Annotated[
     bool | None,
     typer.Option(
@@ -48,12 +53,22 @@ class Request:
     definition: TaskDefinition
     inputs: dict[str, Json]
     id: str | None
+    key: str | None
     project: str | None
+
+    @property
+    def task(self) -> str:
+        """The task's id."""
+        return self.definition.id
 
     async def begin(self, client: TaskClient) -> str:
         """Starts it and returns the execution's id."""
         return await client.start(
-            definition=self.definition, inputs=self.inputs, id=self.id, project=self.project
+            definition=self.definition,
+            inputs=self.inputs,
+            id=self.id,
+            key=self.key,
+            project=self.project,
         )
 
 
@@ -64,8 +79,9 @@ def run(
     inputs: InputFile = None,
     version: Version = None,
     id: OwnId = None,
+    key: Key = None,
     project: Project = None,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Only start it, as `start` does.")] = False,
+    detach: Detach = False,
     people: People = None,
     output: FormatOption = Format.TABLE,
 ) -> Exit:
@@ -77,10 +93,10 @@ def run(
     from starter.cli.clients import settings
 
     found = settings()
-    request = Request(*_checked(found, task, version, input or [], inputs), id, project)
+    request = Request(*_checked(found, task, version, input or [], inputs), id, key, project)
     if detach:
-        return run_async(_start(found, request, output))
-    return run_async(_run(found, request, people, output))
+        return run_async(started(found, request, output))
+    return run_async(followed(found, request, people, output))
 
 
 def start(
@@ -90,6 +106,7 @@ def start(
     inputs: InputFile = None,
     version: Version = None,
     id: OwnId = None,
+    key: Key = None,
     project: Project = None,
     output: FormatOption = Format.TABLE,
 ) -> Exit:
@@ -100,8 +117,8 @@ def start(
     from starter.cli.clients import settings
 
     found = settings()
-    request = Request(*_checked(found, task, version, input or [], inputs), id, project)
-    return run_async(_start(found, request, output))
+    request = Request(*_checked(found, task, version, input or [], inputs), id, key, project)
+    return run_async(started(found, request, output))
 
 
 def watch(execution: Execution, people: People = None, output: FormatOption = Format.TABLE) -> Exit:
@@ -133,7 +150,21 @@ def _checked(
     return definition, gather(definition, pairs, file, ask=True)
 
 
-async def _start(settings: Settings, request: Request, output: Format) -> Exit:
+class Beginning(Protocol):
+    """What can be started."""
+
+    async def begin(self, client: TaskClient) -> str:
+        """Starts it and returns the execution's id."""
+        ...
+
+    @property
+    def task(self) -> str:
+        """The task's id; known once it has begun."""
+        ...
+
+
+async def started(settings: Settings, request: Beginning, output: Format) -> Exit:
+    """Starts it and says how to watch it."""
     from starter.cli.clients import is_alone, opened
 
     async with opened(settings, worker=False) as client:
@@ -141,14 +172,15 @@ async def _start(settings: Settings, request: Request, output: Format) -> Exit:
         if output is Format.TABLE:
             typer.echo(execution)
         else:
-            write_line({"execution_id": execution, "task": request.definition.id})
+            write_line({"execution_id": execution, "task": request.task})
         if await is_alone(client):
             say("It is kept, but work stands still: nobody else uses the embedded server.")
         say(f"  watch it:   {command('watch', execution)}")
     return Exit.OK
 
 
-async def _run(settings: Settings, request: Request, people: bool | None, output: Format) -> Exit:
+async def followed(settings: Settings, request: Beginning, people: bool | None, output: Format) -> Exit:
+    """Starts it, works on it, watches it and shows the result."""
     from starter.cli.clients import opened
     from starter.cli.interrupts import interrupts
 
@@ -200,6 +232,9 @@ async def _finish(client: TaskClient, execution: str, watched: Watched, output: 
     from starter.cli.verdict import show_ways_on
 
     if watched.result is None:
+        if watched.progress is not None and output is not Format.TABLE:
+            # It has not ended; who asked for a document learns how far it is.
+            write_document(watched.progress.model_dump(mode="json"), output)
         await _say_why(client, watched, execution)
     else:
         _show(watched.result, watched.progress.task if watched.progress else execution, output)
@@ -211,13 +246,10 @@ def _show(result: TaskResult, task: str, output: Format) -> None:
     from starter.cli.verdict import show_outputs, show_verdict
 
     show_verdict(result, task)
-    match output:
-        case Format.TABLE:
-            show_outputs(result.outputs)
-        case Format.JSON:
-            write_json(result.model_dump(mode="json"))
-        case Format.JSONL:
-            write_line(result.model_dump(mode="json"))
+    if output is Format.TABLE:
+        show_outputs(result.outputs)
+    else:
+        write_document(result.model_dump(mode="json"), output)
 
 
 async def _say_why(client: TaskClient, watched: Watched, execution: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -38,6 +38,12 @@ def write_line(value: Any) -> None:
     sys.stdout.flush()
 
 
+def write_document(value: Any, format: Format) -> None:
+    """Writes one JSON document as the format, which is no table, has it."""
+    write = write_json if format is Format.JSON else write_line
+    write(value)
+
+
 def write_rows(rows: Sequence[Any], format: Format, table: Callable[[], None]) -> None:
     """Writes rows in the wanted format; `table` shows them to people."""
     match format:
@@ -62,3 +68,18 @@ def write_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, first
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     stdout().print(table)
+
+
+def write_aligned(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], *, texts: Collection[str] = ()
+) -> None:
+    """Writes a table whose numbers stand below each other; the first column is text, and those with one of
+    these headings."""
+    lines = [headings, *rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    numbers = {place for place, heading in enumerate(headings) if place and heading not in texts}
+    aligned = [
+        [cell.rjust(widths[place]) if place in numbers else cell for place, cell in enumerate(line)]
+        for line in lines
+    ]
+    write_table(aligned[0], aligned[1:], first=False)

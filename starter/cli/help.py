@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+
+_NEGATIVE = re.compile(r"-\.?\d")
+_MARK = "\0"
+"""Before a number that is no option; nobody can type it."""
+
+
+class TakesNumbers(TyperCommand):
+    """Takes `-5` as a value: no option of ours is called so."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the words of the command."""
+        marked = [f"{_MARK}{word}" if _NEGATIVE.match(word) else word for word in args]
+        rest = super().parse_args(ctx, marked)
+        for name, value in ctx.params.items():
+            if isinstance(value, str):
+                ctx.params[name] = value.removeprefix(_MARK)
+        return rest
 
 
 class Grouped(TyperGroup):

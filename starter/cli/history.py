@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,17 +13,24 @@ import typer
 
 from starter.cli import filters
 from starter.cli.exits import Exit
-from starter.cli.formats import Format, FormatOption, write_json, write_line, write_rows, write_table
+from starter.cli.formats import (
+    Format,
+    FormatOption,
+    write_document,
+    write_json,
+    write_line,
+    write_rows,
+    write_table,
+)
 from starter.cli.loops import run_async
 from starter.cli.naming import Execution
-from starter.cli.printable import duration, one_line
+from starter.cli.printable import duration, one_line, rough
 from starter.cli.terminal import say
 
 if TYPE_CHECKING:
-    from starter.gateway import TaskClient
     from starter.wiring import Wiring
-    from taskmark.contracts import Progress
-    from taskmark.records import AttemptRecord, EventRecord, ExecutionRecord, PhaseRecord
+    from taskmark.contracts import Paused, Progress
+    from taskmark.records import AttemptRecord, EstimateRecord, EventRecord, ExecutionRecord, PhaseRecord
     from taskmark.settings import Settings
     from taskmark.store.filtering import ExecutionFilter
     from taskmark.store.reading import History, StoredEvent, StoredExecution
@@ -55,10 +62,9 @@ def list_executions(
 ) -> Exit:
     """List executions, the latest first."""
     from starter.cli.clients import settings
+    from taskmark.store.cursors import Cursor
 
     found = settings()
-    if waiting:
-        return run_async(_list_waiting(found, output))
     same = {
         "task": task,
         "build": build,
@@ -68,6 +74,14 @@ def list_executions(
         "search": search,
     }
     times = {"since": since, "until": until}
+    if waiting:
+        others = {"status": status, "file": file, "after": after, **times, **same}
+        if given := [f"--{name}" for name, value in others.items() if value is not None]:
+            message = f"it takes no {', '.join(given)}: it asks everything that runs"
+            raise typer.BadParameter(message, param_hint="--waiting")
+        return run_async(_list_waiting(found, output))
+    if after is not None:
+        Cursor.parse(after)  # also where there is no store yet
     wanted = filters.execution_filter(found, status=filters.statuses(status), file=file, **times, **same)
     return _list(found, wanted, limit, after, output)
 
@@ -132,45 +146,60 @@ def _took(start: datetime | None, end: datetime | None) -> str:
 
 
 async def _list_waiting(settings: Settings, output: Format) -> Exit:
-    """Asks the executions themselves: what waits now is theirs to know."""
+    """Asks the executions themselves: what waits now is theirs to know.
+
+    Exits with 3 if some do not answer: nobody knows whether they wait.
+    """
     from starter.cli.clients import deciding
 
     async with deciding(settings) as client:
-        active = await client.active()
-        answers = await asyncio.gather(*(_progress(client, one.execution_id) for one in active))
-    found = [one for one in answers if one and (one.waiting or one.status.value in ("paused", "waiting"))]
-    rows = [
-        one.model_dump(mode="json", include={"execution_id", "task", "status", "waiting", "paused"})
-        for one in found
-    ]
-    write_rows(rows, output, lambda: _waiting_table(found))
-    if not found:
+        told = await client.waiting()
+    found = told.executions
+    write_rows([_waiting(one) for one in found], output, lambda: _waiting_table(found))
+    for name, why in told.silent.items():
+        say(f"{name} does not answer: {why}")
+    if not found and not told.silent:
         say("Nothing waits for a person.")
-    return Exit.OK
+    return Exit.UNREACHABLE if told.silent else Exit.OK
 
 
-async def _progress(client: TaskClient, execution: str) -> Progress | None:
-    from taskmark.errors import TaskmarkError
+def _waiting(one: Progress) -> dict[str, Any]:
+    """Returns what waits, each with the commands that decide it."""
+    from starter.cli.picture import decisions
 
-    try:
-        return await client.progress(execution)
-    except TaskmarkError as error:
-        say(f"{execution} does not answer: {error.message}")
-        return None
+    row = one.model_dump(mode="json", include={"execution_id", "task", "status", "waiting", "paused"})
+    for told, wait in zip(row["waiting"], one.waiting, strict=True):
+        told["commands"] = decisions(one.execution_id, wait, one.waiting)
+    return row
 
 
-def _waiting_table(found: list[Progress]) -> None:
+def _waiting_table(found: tuple[Progress, ...]) -> None:
     rows = [row for one in found for row in _waiting_rows(one)]
     if rows:
-        write_table(("EXECUTION", "TASK", "WAITS FOR", "NAME", "SINCE", "PROMPT"), rows)
+        write_table(("EXECUTION", "TASK", "WAITS FOR", "NAME", "SINCE", "UNTIL", "PROMPT"), rows)
+        say("")
+        for words in dict.fromkeys(words for one in found for words in _commands(one)):
+            say(f"  {words}")
 
 
 def _waiting_rows(one: Progress) -> Iterator[tuple[str, ...]]:
     for wait in one.waiting:
-        asked = (wait.kind, wait.name, _moment(wait.since), one_line(wait.prompt))
-        yield one.execution_id, one_line(one.task), *asked
+        when = (_moment(wait.since), _moment(wait.deadline))
+        yield one.execution_id, one_line(one.task), wait.kind, wait.name, *when, one_line(wait.prompt)
     if one.paused:
-        yield one.execution_id, one_line(one.task), "resume", "", _moment(one.paused.since), one.paused.reason
+        since, reason = _moment(one.paused.since), one_line(one.paused.reason)
+        yield one.execution_id, one_line(one.task), "resume", "", since, "", reason
+
+
+def _commands(one: Progress) -> Iterator[str]:
+    """Yields the commands that let an execution go on."""
+    from starter.cli.picture import decisions
+    from starter.cli.terminal import command
+
+    for wait in one.waiting:
+        yield from decisions(one.execution_id, wait, one.waiting)
+    if one.paused:
+        yield command("resume", one.execution_id)
 
 
 # --- show -----------------------------------------------------------------------------------------
@@ -184,35 +213,65 @@ def show(execution: Execution, output: FormatOption = Format.TABLE) -> Exit:
     wiring = Wiring(settings())
     name = stored_id(wiring, execution)
     one, phases = wiring.history.execution(name), wiring.history.phases(name)
-    attempts = wiring.history.attempts(name)
+    attempts, pause = wiring.history.attempts(name), _pause(wiring.history, one)
+    estimates = wiring.history.estimates(name)
     whole = {
         "execution": one.model_dump(mode="json", exclude={"type"}),
+        "paused": pause and pause.model_dump(mode="json"),
         "phases": [phase.model_dump(mode="json", exclude={"type"}) for phase in phases],
         "attempts": [attempt.model_dump(mode="json", exclude={"type"}) for attempt in attempts],
+        "estimates": [one.model_dump(mode="json", exclude={"type"}) for one in estimates],
     }
-    match output:
-        case Format.JSON:
-            write_json(whole)
-        case Format.JSONL:
-            write_line(whole)
-        case Format.TABLE:
-            _show_execution(one)
-            _show_steps(phases, attempts, _rescued(wiring.history, name))
-            _show_end(one)
+    if output is Format.TABLE:
+        _show_execution(one, pause, _estimated(estimates))
+        _show_steps(phases, attempts, _rescued(wiring.history, name))
+        _show_end(one)
+    else:
+        write_document(whole, output)
     return Exit.OK
 
 
-def _show_execution(one: ExecutionRecord) -> None:
+def _pause(history: History, one: ExecutionRecord) -> Paused | None:
+    """Returns who paused what is paused, when and why."""
+    from taskmark.contracts import ExecutionStatus, Paused
+
+    if one.status not in (ExecutionStatus.PAUSING, ExecutionStatus.PAUSED):
+        return None
+    paused = [event for event in history.all_events(one.execution_id) if event.kind == "execution_paused"]
+    return Paused(**paused[-1].payload, since=paused[-1].at) if paused else None
+
+
+def _estimated(estimates: Sequence[EstimateRecord]) -> str | None:
+    """Returns how good the estimates of an execution were, if it completed."""
+    from taskmark.plan.calibration import DECLARED, judged
+
+    found = judged(estimates)
+    claiming = [one for one in found if one.told.basis != DECLARED]
+    if not found:
+        return None
+    first = (claiming or found)[0]
+    told = first.told
+    between = f"{rough(told.low)} to {rough(told.high)}" if claiming else "as declared"
+    words = f"at {told.percent} % about {rough(told.remaining)} ({between}), took {rough(first.truth)}"
+    held = f"{sum(one.holds for one in claiming)} of {len(claiming)}"
+    return f"{words}; {held} intervals held" if claiming else words
+
+
+def _show_execution(one: ExecutionRecord, pause: Paused | None, estimated: str | None) -> None:
+    from starter.cli.picture import paused
+
     facts = [
         ("execution", one.execution_id),
         ("task", " ".join(filter(None, (one.task_name or one.task_id, one.task_version)))),
         ("file", one.source_path),
         ("project", one.project),
         ("status", one.status.value.replace("_", " ")),
+        ("paused", paused(pause).lstrip(", ") if pause else None),
         ("done", "elsewhere, not by Temporal" if one.is_elsewhere else None),
         ("agent", one.assigned_agent if one.is_elsewhere else None),
         ("started", _moment(one.started_at)),
         ("took", _took(one.started_at, one.finished_at)),
+        ("estimates", estimated),
         ("trace", one.trace_id),
         *((f"input {name}", _text(value)) for name, value in (one.inputs or {}).items()),
     ]

@@ -41,17 +41,40 @@ def gather(
     taken as they are. With `ask`, a person at a terminal is asked for what is missing.
     Raises `InvalidInputs` with every problem.
     """
+    return _checked(definition, _given(definition, pairs, file, ask=ask))
+
+
+def gather_given(definition: TaskDefinition, pairs: Sequence[str], file: str | None) -> dict[str, Json]:
+    """Returns the checked inputs as `gather` does, without those that are left to their defaults.
+
+    A person at a terminal is asked for what is missing. Raises `InvalidInputs` with every problem.
+    """
+    given = _given(definition, pairs, file, ask=True)
+    checked = _checked(definition, given)
+    return {name: checked[name] for name in given}
+
+
+def _given(
+    definition: TaskDefinition, pairs: Sequence[str], file: str | None, *, ask: bool
+) -> dict[str, Json]:
+    given = from_file(file) if file else {}
+    given |= _typed(definition, split_pairs(pairs))
+    return given | (_asked(definition, given) if ask and file != "-" else {})
+
+
+def _checked(definition: TaskDefinition, given: dict[str, Json]) -> dict[str, Json]:
     from taskmark.errors import InvalidInputs
     from taskmark.task import check_inputs
 
-    given = from_file(file) if file else {}
-    given |= _typed(definition, split_pairs(pairs))
-    if ask and file != "-":
-        given |= _asked(definition, given)
     try:
         return check_inputs(definition, given)
     except InvalidInputs as error:
         raise InvalidInputs(error.problems, hint=_hint(definition)) from error
+
+
+def given(definition: TaskDefinition, pairs: Sequence[str], file: str | None) -> dict[str, Json]:
+    """Returns the inputs that are given, of the types that the task requires. Raises `InvalidInputs`."""
+    return (from_file(file) if file else {}) | _typed(definition, split_pairs(pairs))
 
 
 def gather_known(
@@ -63,12 +86,12 @@ def gather_known(
     """
     from taskmark.task import check_inputs
 
-    given = (from_file(file) if file else {}) | _typed(definition, split_pairs(pairs))
-    missing = tuple(r.name for r in definition.requirements if r.required and given.get(r.name) is None)
+    told = given(definition, pairs, file)
+    missing = tuple(r.name for r in definition.requirements if r.required and told.get(r.name) is None)
     lenient = [
         r.model_copy(update={"optional": r.optional or r.name in missing}) for r in definition.requirements
     ]
-    checked = check_inputs(lenient, given)
+    checked = check_inputs(lenient, told)
     return {name: value for name, value in checked.items() if name not in missing}, missing
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,7 @@ import typer
 
 from starter.cli import filters
 from starter.cli.exits import Exit
-from starter.cli.formats import Format, FormatOption, write_json, write_line, write_table
+from starter.cli.formats import Format, FormatOption, write_aligned, write_json, write_line
 from starter.cli.printable import duration, one_line
 from starter.cli.terminal import say, stdout, unicode_fits
 
@@ -154,7 +154,7 @@ def _show_one(one: Measured, dimension: Dimension, window: Window) -> None:
     if rows:
         typer.echo()
         heading = "DAY" if window.per == "day" else "WEEK OF"
-        _write_aligned((heading, _counted(dimension), "OK", "FAILED", "OPEN", "SUCCESS", "AVERAGE"), rows)
+        write_aligned((heading, _counted(dimension), "OK", "FAILED", "OPEN", "SUCCESS", "AVERAGE"), rows)
 
 
 def _facts(one: Measured, dimension: Dimension, window: Window) -> Iterator[tuple[str, str]]:
@@ -218,7 +218,8 @@ def _show_each(by: By, found: Sequence[Measured], window: Window) -> None:
     wide = stdout().width >= WIDE
     used = [name.upper() for name, _ in _used(found[0])] if wide else []
     trend = ["TREND"] if window.since or sys.stdout.isatty() else []
-    _write_aligned((*headings, *used, *trend), (_cells(one, wide=wide, trend=bool(trend)) for one in found))
+    rows = (_cells(one, wide=wide, trend=bool(trend)) for one in found)
+    write_aligned((*headings, *used, *trend), rows, texts=("TREND",))
 
 
 def _cells(one: Measured, *, wide: bool, trend: bool) -> list[str]:
@@ -265,15 +266,3 @@ def _line(one: Measured) -> str:
 
 def _pictured() -> bool:
     return sys.stdout.isatty() and unicode_fits(sys.stdout)
-
-
-def _write_aligned(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Writes a table whose numbers stand below each other; the first and the last column are text."""
-    lines = [headings, *rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    last = len(headings) - 1 if headings[-1] == "TREND" else len(headings)
-    aligned = [
-        [cell.rjust(widths[place]) if 0 < place < last else cell for place, cell in enumerate(line)]
-        for line in lines
-    ]
-    write_table(aligned[0], aligned[1:], first=False)

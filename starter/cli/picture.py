@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from starter.cli.outlook import Part, Worth, fitted, outlook, time_for_people
 from starter.cli.printable import duration, one_line, rough
 from starter.cli.terminal import command
 
 if TYPE_CHECKING:
-    from taskmark.contracts import Eta, PhaseView, Progress, StepView, Wait
+    from starter.beats import Beat, Beats
+    from taskmark.contracts import Paused, PhaseView, Progress, StepView, Wait
 
 PLAIN_MARKS = {
     "pending": ".",
@@ -26,6 +28,10 @@ _URGENCY = ("waiting", "failed", "running", "cancelled", "pending", "skipped", "
 """Which steps are shown first where not all have room."""
 
 
+SILENT_SECONDS = 10.0
+"""Steps give a sign of life every two seconds, unless their `heartbeat` says otherwise."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One line about a phase or a step."""
@@ -37,15 +43,20 @@ class Row:
     """Done, from 0 to 1; only phases that run have it."""
     count: str = ""
     note: str = ""
+    said: str = ""
+    """What it says itself: the first to go where there is no room."""
     seconds: float | None = None
     command: str = ""
     """What to type; it is never cut off."""
 
 
-def rows(progress: Progress, now: datetime, height: int) -> list[Row]:
-    """Returns the phases, and as many of their steps as there is room for; the most urgent ones first."""
+def rows(progress: Progress, now: datetime, height: int, beats: Beats | None = None) -> list[Row]:
+    """Returns the phases, and as many of their steps as there is room for; the most urgent ones first.
+
+    `beats` is what running steps say.
+    """
     phases = [(phase, phase_row(phase, now)) for phase in progress.phases]
-    waits = [row for wait in progress.waiting for row in wait_rows(progress.execution_id, wait, now)]
+    waits = [row for wait in progress.waiting for row in wait_rows(progress, wait, now)]
     room = height - len(phases) - len(waits)
     if room < 0:
         return [*_collapsed([row for _, row in phases], max(height - len(waits), 3)), *waits]
@@ -53,7 +64,7 @@ def rows(progress: Progress, now: datetime, height: int) -> list[Row]:
     found: list[Row] = []
     for phase, row in phases:
         found.append(row)
-        found += _steps(phase, chosen.get(phase.slug, frozenset()), now)
+        found += _steps(phase, chosen.get(phase.slug, frozenset()), now, beats or {})
     return [*found, *waits]
 
 
@@ -71,8 +82,9 @@ def _chosen(phases: Sequence[PhaseView], room: int) -> dict[str, frozenset[str]]
     return chosen if room > 0 else {}
 
 
-def _steps(phase: PhaseView, chosen: frozenset[str], now: datetime) -> Iterator[Row]:
-    yield from (step_row(step, now) for step in phase.steps if step.id in chosen)
+def _steps(phase: PhaseView, chosen: frozenset[str], now: datetime, beats: Beats) -> Iterator[Row]:
+    shown = (step for step in phase.steps if step.id in chosen)
+    yield from (step_row(step, now, beats.get((phase.slug, step.id))) for step in shown)
     hidden = [step.status.value for step in phase.steps if step.id not in chosen]
     if chosen and hidden:
         counts = ", ".join(f"{hidden.count(status)} {status}" for status in _URGENCY if status in hidden)
@@ -113,21 +125,47 @@ def phase_row(phase: PhaseView, now: datetime) -> Row:
     )
 
 
-def step_row(step: StepView, now: datetime) -> Row:
-    """Returns the line about a step: what it is, at which attempt, and what went wrong last."""
-    notes = [f"attempt {step.attempt}"] if step.attempt > 1 else []
-    notes += [one_line(step.error)] if step.error else []
+def attempt(step: StepView) -> str:
+    """Returns which attempt of how many it is."""
+    most = step.max_attempts
+    return f"{step.attempt}/{most}" if most is not None and step.attempt <= most else str(step.attempt)
+
+
+def step_row(step: StepView, now: datetime, beat: Beat | None = None) -> Row:
+    """Returns the line about a step: what it is, how many of its items are done, at which attempt, what went
+    wrong last, and while it runs whether it lives and what it says."""
+    beat = beat if step.status == "running" else None
+    notes = [f"attempt {attempt(step)}"] if step.attempt > 1 else []
+    notes += signs_of_life(beat, now) if beat else []
+    said, error = one_line(beat.said) if beat else "", one_line(step.error or "")
+    if said and error:
+        said = f"{said} · before: {error}"  # what it does now is worth more than why it does it again
+    elif error:
+        notes.append(error)
     kind = "" if step.kind == "plain" else f"{step.kind}: "
     return Row(
         step.status.value,
         f"{kind}{one_line(step.name)}",
         level=1,
+        count=f"{step.items_done}/{step.items_total}" if step.items_total else "",
         note=" · ".join(notes),
+        said=said,
         seconds=_seconds(step.started_at, step.finished_at, now) if step.started_at else None,
     )
 
 
-def wait_rows(execution: str, wait: Wait, now: datetime) -> Iterator[Row]:
+def signs_of_life(beat: Beat, now: datetime) -> list[str]:
+    """Returns what is odd about the calls of a step; mostly nothing is."""
+    silent = _seconds(beat.since, None, now) or 0
+    odd = [f"{beat.lost} worker{'' if beat.lost == 1 else 's'} lost"] if beat.lost else []
+    if not beat.taken and silent > SILENT_SECONDS:
+        odd.append(f"no worker for {rough(silent)}")
+    elif silent > SILENT_SECONDS:
+        odd.append(f"silent for {rough(silent)}")
+    return odd
+
+
+def wait_rows(progress: Progress, wait: Wait, now: datetime) -> Iterator[Row]:
     """Yields what waits for a person, and the exact command that decides it."""
     since = _seconds(wait.since, None, now)
     head = Row("waiting", f"{wait.kind} “{one_line(wait.name)}”: {one_line(wait.prompt)}", seconds=since)
@@ -135,25 +173,38 @@ def wait_rows(execution: str, wait: Wait, now: datetime) -> Iterator[Row]:
         left = (wait.deadline - now).total_seconds()
         head = replace(head, note=f"until {wait.deadline.astimezone():%H:%M:%S}" if left > 0 else "")
     yield head
-    for words in decisions(execution, wait):
+    for words in decisions(progress.execution_id, wait, progress.waiting):
         yield Row("", "", level=1, command=words)
 
 
-def decisions(execution: str, wait: Wait) -> list[str]:
-    """Returns the commands that decide what waits."""
+def decisions(execution: str, wait: Wait, among: Sequence[Wait] = ()) -> list[str]:
+    """Returns the commands that decide what waits, `among` all that does in the execution or below it."""
+    execution, name = wait.execution or execution, _called(wait, among)
     by = ["--by", wait.approvers[0]] if wait.approvers else []
     match wait.kind:
         case "approval":
             return [
-                command("approve", execution, wait.name, *by),
-                command("reject", execution, wait.name, *by, "--comment", "why"),
+                command("approve", execution, name, *by),
+                command("reject", execution, name, *by, "--comment", "why"),
             ]
         case "question":
-            return [command("answer", execution, wait.name, _example(wait), *by)]
+            return [command("answer", execution, name, _example(wait), *by)]
         case "retry":
-            return [command("retry", execution, wait.name), command("skip", execution, wait.name)]
+            alone = [command("skip", execution, "--step", step) for step in wait.failed[:1]]
+            return [command("retry", execution, wait.name), command("skip", execution, wait.name), *alone]
         case _:
-            return [command("abort", execution)]
+            return [command("raise", execution, wait.name, "LIMIT")]
+
+
+def _called(wait: Wait, among: Sequence[Wait]) -> str:
+    """Returns the name that means this gate alone: that of its step, if others are called the same.
+
+    Each item of a phase has a gate, of which some may open only later. What an agent asks has its own name.
+    """
+    here = [one for one in among if (one.kind, one.execution) == (wait.kind, wait.execution)]
+    same = [one for one in here if wait.name in (one.name, one.step)]
+    is_shared = len(same) > 1 or "[" in wait.step
+    return wait.step if wait.step and is_shared and not wait.asker else wait.name
 
 
 def _example(wait: Wait) -> str:
@@ -161,36 +212,41 @@ def _example(wait: Wait) -> str:
     return str(choices[0]) if isinstance(choices, list) and choices else "VALUE"
 
 
-def headline(progress: Progress, now: datetime) -> str:
-    """Returns percent, elapsed time and what is known of the end."""
-    parts = [f"{progress.percent:.0f} %"]
+def budget_words(progress: Progress) -> list[str]:
+    """Returns what is used of each limit of the budget."""
+    return [
+        f"{name} {view.used:g} of {view.limit:g} ({100 * view.used / view.limit:.0f} %)"
+        for name, view in progress.budget.items()
+    ]
+
+
+def headline(progress: Progress, now: datetime, width: int | None = None) -> str:
+    """Returns percent, elapsed time and what is known of the end, in at most so many columns."""
+    parts = [Part(f"{progress.percent:.0f} %", Worth.KEPT)]
     if progress.started_at:
         end = progress.updated_at if progress.status.is_final else None
-        parts.append(duration(_seconds(progress.started_at, end, now) or 0))
+        parts.append(Part(duration(_seconds(progress.started_at, end, now) or 0), Worth.ELAPSED))
     if progress.status.value not in ("running", "completed"):
-        parts.append(progress.status.value.replace("_", " "))
-    if progress.paused is not None:
-        parts[-1] += _why(progress)
-    elif progress.eta is not None and progress.status.value == "running":
-        parts.append(remaining(progress.eta))
-    return " · ".join(parts)
+        flight = f" ({progress.in_flight} in flight)" if progress.paused and progress.in_flight else ""
+        parts.append(Part(progress.status.value.replace("_", " ") + flight, Worth.KEPT))
+    return fitted([*parts, *outlook(progress, now)], width)
 
 
-def _why(progress: Progress) -> str:
-    assert progress.paused is not None
-    by = f" by {one_line(progress.paused.by)}" if progress.paused.by else ""
-    reason = f": {one_line(progress.paused.reason)}" if progress.paused.reason else ""
-    flight = f" ({progress.in_flight} in flight)" if progress.in_flight else ""
-    return f"{by}{reason}{flight}"
+def aside(progress: Progress, width: int | None = None) -> str:
+    """Returns what is apart from the work, in at most so many columns: time for people, and the budget."""
+    budget = (Part(words, Worth.BUDGET) for words in budget_words(progress))
+    return fitted([*time_for_people(progress), *budget], width)
 
 
-def remaining(eta: Eta) -> str:
-    """Returns the estimate in words, and no more certain than it is."""
-    if eta.confidence is None:
-        return f"≈ {rough(eta.remaining_seconds)} left (as declared)"
-    samples = f"{eta.samples} run{'' if eta.samples == 1 else 's'}"
-    between = f"{rough(eta.low)} to {rough(eta.high)}, {eta.confidence:.0%}, {samples}"
-    return f"≈ {rough(eta.remaining_seconds)} left ({between})"
+def paused(pause: Paused) -> str:
+    """Returns by whom, since when and why something is paused, and when that ends by itself."""
+    mode = ", now" if pause.mode else ""
+    by = f" by {one_line(pause.by)}" if pause.by else ""
+    since = f" since {pause.since.astimezone():%Y-%m-%d %H:%M}" if pause.since else ""
+    ends = "ends the task" if pause.then == "abort" else "goes on by itself"
+    until = f" ({ends} at {pause.until.astimezone():%Y-%m-%d %H:%M})" if pause.until else ""
+    reason = f": {one_line(pause.reason)}" if pause.reason else ""
+    return f"{mode}{by}{since}{reason}{until}"
 
 
 def _seconds(start: datetime | None, end: datetime | None, now: datetime) -> float | None:

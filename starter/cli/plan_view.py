@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from starter.cli.printable import duration, one_line, rough
+from starter.cli.printable import duration, interval, one_line, rough
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,7 +96,12 @@ def _head(page: _Page, plan: Preview) -> None:
 def _expected(plan: Preview) -> str:
     if plan.expected_seconds < 0.5 and not plan.at_least_because:
         return _time(plan.expected_seconds)
-    return f"{'at least' if plan.at_least_because else 'about'} {_time(max(plan.expected_seconds, 0.5))}"
+    about, eta = "at least" if plan.at_least_because else "about", plan.eta
+    if eta is None or eta.confidence is None:
+        return f"{about} {_time(max(plan.expected_seconds, 0.5))}"
+    between = interval(eta.low, eta.high)
+    claim = f" ({between}), {100 * eta.confidence:.0f} %" if between else ""
+    return f"{about} {_time(max(eta.remaining_seconds, 0.5))}{claim}"
 
 
 def _basis(plan: Preview) -> str:
@@ -105,7 +110,9 @@ def _basis(plan: Preview) -> str:
         case "history":
             return f"{runs} of this task"
         case "mixed":
-            return f"{runs} of this task, and what is declared for steps that never ran"
+            return f"{runs} of this task; for steps that never ran, their tools elsewhere or what is declared"
+        case "tools" if plan.eta is not None:
+            return f"{plan.eta.samples} uses of its tools and agents in other tasks; no earlier runs"
         case _:
             return "what the file declares and what is usual for such steps; no earlier runs"
 

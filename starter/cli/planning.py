@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from starter.cli.exits import Exit
-from starter.cli.formats import Format, FormatOption, write_json, write_line
+from starter.cli.formats import Format, FormatOption, write_document
 from starter.cli.inputs import InputFile, Inputs
 from starter.cli.naming import Task
 from starter.cli.terminal import say, stdout
@@ -15,6 +15,7 @@ from starter.cli.terminal import say, stdout
 if TYPE_CHECKING:
     from starter.wiring import Wiring
     from taskmark.plan.experience import Experience
+    from taskmark.task.model import TaskDefinition
 
 
 def plan(
@@ -42,26 +43,26 @@ def plan(
     wiring = Wiring(settings())
     definition = wiring.compiler(confined=False).definition(StartTask(task=task))
     given, missing = gather_known(definition, input or [], inputs)
-    known = foreknowledge(wiring, definition, _experience(wiring, definition.id))
+    known = foreknowledge(wiring, definition, _experience(wiring, definition))
     if output is Format.TABLE:
         from starter.cli.plan_view import FEW_STEPS, show_plan
 
         found = preview(definition, given, missing, known, detailed=None if every else FEW_STEPS)
         show_plan(found, definition.requirements, stdout(), every=every)
     else:
-        write = write_json if output is Format.JSON else write_line
-        write(preview(definition, given, missing, known).model_dump(mode="json", by_alias=True))
+        whole = preview(definition, given, missing, known)
+        write_document(whole.model_dump(mode="json", by_alias=True), output)
     return Exit.OK
 
 
-def _experience(wiring: Wiring, task: str) -> Experience:
+def _experience(wiring: Wiring, definition: TaskDefinition) -> Experience:
     """Returns what earlier runs took. A plan needs no store: if one does not answer, that is said."""
     from starter.foreknowledge import experience
     from taskmark.errors import Unreachable
     from taskmark.plan.experience import Experience
 
     try:
-        return experience(wiring, task)
+        return experience(wiring, definition)
     except Unreachable as error:
         say(f"earlier runs are left out: {error.message}")
         return Experience()

@@ -8,6 +8,9 @@ import unicodedata
 _KEPT = frozenset("\n\t")
 _BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """They reorder what is shown, so that it reads differently from what it is."""
+_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
+_ASCII = str.maketrans("–…·“”→", '-.|""-')
+"""Each by one other, so that a line stays as long as it is."""
 
 
 def printable(text: str) -> str:
@@ -23,6 +26,11 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """Returns the text on one line, safe to show."""
     return printable(" ".join(text.split()))
+
+
+def in_ascii(text: str) -> str:
+    """Returns the text with our own signs replaced, for a terminal that has only those of ASCII."""
+    return text.translate(_ASCII)
 
 
 def duration(seconds: float) -> str:
@@ -43,13 +51,32 @@ def duration(seconds: float) -> str:
 
 def rough(seconds: float) -> str:
     """Returns an estimated time, no more exact than an estimate is."""
-    if seconds < 1:
-        return "1 s"
-    if seconds < 60:
-        return f"{math.ceil(seconds)} s"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} d"
+    unit = _unit(seconds)
+    return f"{_figure(seconds, unit)} {unit}"
+
+
+def interval(low: float, high: float) -> str:
+    """Returns two estimated times as people say them, `2–6 min` or `40 s – 3 min`; nothing if both are said
+    the same."""
+    unit, last = _unit(high), rough(high)
+    own = unit if low >= _UNITS[unit] else _unit(low)
+    first = f"{_figure(low, own)} {own}"
+    if own != unit:
+        return f"{first} – {last}"
+    return "" if first == last else f"{first.split(maxsplit=1)[0]}–{last}"
+
+
+def _unit(seconds: float) -> str:
+    if seconds <= 59:
+        return "s"
+    return "min" if seconds < 5400 else "h" if seconds < 172_800 else "d"
+
+
+def _figure(seconds: float, unit: str) -> str:
+    number = seconds / _UNITS[unit]
+    if unit == "s":
+        return str(max(math.ceil(number), 1))
+    return f"{number:.0f}" if unit == "min" or number >= 10 else f"{number:.1f}".removesuffix(".0")
 
 
 def size(count: int) -> str:

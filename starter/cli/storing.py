@@ -35,7 +35,7 @@ def upgrade() -> Exit:
     from taskmark.store.schema import current, head
     from taskmark.store.schema import upgrade as bring_up
 
-    with _engine() as engine:
+    with _engine(make=True) as engine:
         before = current(engine)
         bring_up(engine)
     say(f"The store is at revision {head()}" + (", as it was." if before == head() else f", from {before}."))
@@ -50,8 +50,13 @@ def check(
 
     Exits with 1 if something is wrong, and says where and what to do.
     """
+    from starter.cli.clients import has_store, settings
     from taskmark.store.checking import REPAIR, repair
 
+    if not has_store(settings()):
+        write_rows([], output, lambda: None)
+        say(NO_STORE)
+        return Exit.OK
     with _engine() as engine:
         where = engine.url.set(query={}).render_as_string(hide_password=True)
         found = _checked(engine)
@@ -209,6 +214,9 @@ def export(
     from taskmark.store.schema import current_only
     from taskmark.store.whole_file import whole_file
 
+    if file.startswith("exec-") and not Path(file).suffix:
+        message = f"{file} looks like an execution: say where to first, such as `taskmark db export - {file}`"
+        raise typer.BadParameter(message, param_hint="FILE")
     began = moment(since, "--since")
     with _engine() as engine:
         current_only(engine)
@@ -276,13 +284,20 @@ COMMANDS = (
 """What `db` carries out, with examples."""
 
 
+NO_STORE = "There is no store yet: nothing was run here."
+
+
 @contextmanager
-def _engine() -> Iterator[Engine]:
-    """Opens the store as it is."""
-    from starter.cli.clients import settings
+def _engine(*, make: bool = False) -> Iterator[Engine]:
+    """Opens the store as it is. Raises `Conflict` if there is none that it may `make`."""
+    from starter.cli.clients import has_store, settings
+    from taskmark.errors import Conflict
     from taskmark.store.engine import make_engine
 
-    engine = make_engine(settings().database_url)
+    found = settings()
+    if not (make or has_store(found)):
+        raise Conflict(NO_STORE)
+    engine = make_engine(found.database_url)
     try:
         yield engine
     finally:

@@ -7,7 +7,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
-from starter.cli.printable import printable
+from starter.cli.printable import in_ascii, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,7 +55,8 @@ def stderr() -> Console:
 
 def say(message: str, style: str = "") -> None:
     """Shows a message. Lines are not broken, so that commands in it can be copied."""
-    stderr().print(printable(message), style=style, soft_wrap=True)
+    shown = printable(message) if unicode_fits() else in_ascii(printable(message))
+    stderr().print(shown, style=style, soft_wrap=True)
 
 
 def command(*words: str) -> str:

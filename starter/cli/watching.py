@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
+from starter.cli.announcing import Announcer
 from starter.cli.exits import Exit, of_status
 from starter.cli.terminal import command, is_animated, say
 
 if TYPE_CHECKING:
+    from starter.beats import Beats
     from starter.gateway import TaskClient
     from taskmark.contracts import Progress, TaskResult
 
 POLL_SECONDS = 0.4
+LISTEN_SECONDS = 2.0
+"""Steps say something at most that often."""
 DRAW_SECONDS = 0.25
 OUTAGE_SECONDS = 60.0
 """How long Temporal may be away before watching ends; the embedded server comes back by itself."""
@@ -27,6 +32,14 @@ class View(Protocol):
     def __exit__(self, *_: object) -> None: ...
     def show(self, progress: Progress) -> None:
         """Takes the newest progress."""
+        ...
+
+    def hear(self, beats: Beats) -> None:
+        """Takes what running steps say."""
+        ...
+
+    def announce(self, message: str) -> None:
+        """Says what changed about when it will end."""
         ...
 
     def trouble(self, message: str) -> None:
@@ -71,15 +84,17 @@ async def watch(
     tasks = [ended, left, *(asyncio.ensure_future(w) for w in (watcher.look(), watcher.draw()))]
     if not wait_for_people:
         tasks.append(asyncio.ensure_future(watcher.stands_still.wait()))
+    # What steps say is nice to know: should it fail, watching goes on.
+    listening = asyncio.ensure_future(watcher.listen())
     try:
         with view:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
                 await watcher.look_once()
     finally:
-        for task in tasks:
+        for task in (*tasks, listening):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, listening, return_exceptions=True)
     if ended.done() and not ended.cancelled():
         result = ended.result()
         return Watched(of_status(result.status), result, watcher.progress)
@@ -113,6 +128,7 @@ class _Watcher:
         self._client = client
         self._execution = execution
         self._view = view
+        self._announcer = Announcer()
 
     async def look(self) -> None:
         """Asks again and again."""
@@ -132,8 +148,17 @@ class _Watcher:
         except TaskmarkError:
             return  # it has only just begun, and its first workflow task is still to come
         self._view.show(self.progress)
+        if announcement := self._announcer.hear(self.progress, datetime.now(UTC)):
+            self._view.announce(announcement)
         if self.progress.status.value in ("waiting", "paused"):
             self.stands_still.set()
+
+    async def listen(self) -> None:
+        """Asks again and again what running steps say."""
+        while True:
+            if self.progress is not None and self.progress.status.value in ("running", "pausing"):
+                self._view.hear(await self._client.beats(self.progress))
+            await asyncio.sleep(LISTEN_SECONDS)
 
     async def draw(self) -> None:
         """Keeps the picture and its clocks going."""
@@ -155,7 +180,7 @@ def say_why(watched: Watched, execution: str, *, still: bool, grace: float) -> N
         waiting = watched.progress.waiting if watched.progress else ()
         what = "is paused" if not waiting else "waits for a decision"
         say(f"{execution} {what}.")
-        words = [words for wait in waiting for words in decisions(execution, wait)]
+        words = [words for wait in waiting for words in decisions(execution, wait, waiting)]
         for line in words or [command("resume", execution)]:
             say(f"  {line}")
         say(f"Then: {again}")

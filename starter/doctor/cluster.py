@@ -1,4 +1,4 @@
-"""Checks that ask Temporal: the server, its search attributes, a worker."""
+"""Checks that ask Temporal: the server, its search attributes, a worker, schedules."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ALL_SECONDS = 20.0
 RPC = timedelta(seconds=5)
 OLDEST_SERVER = (1, 29)
+SCHEDULES = "schedules"
 
 
 def checks(settings: Settings) -> list[Check]:
@@ -53,6 +54,7 @@ async def _ask(settings: Settings, address: str) -> list[Check]:
             await _version(client, address),
             await _attributes(client),
             await _worker(client, settings.task_queue),
+            await _schedules(client, settings),
         ]
 
 
@@ -101,11 +103,27 @@ async def _worker(client: Client, task_queue: str) -> Check:
     return Check("worker", False, f"None polls the task queue {task_queue}.", "Run `taskmark worker`.")
 
 
+async def _schedules(client: Client, settings: Settings) -> Check:
+    from starter.gateway import TaskClient
+    from starter.wiring import Wiring
+
+    try:
+        async with asyncio.timeout(RPC.total_seconds()):
+            views = await TaskClient(client, Wiring(settings)).schedules.list()
+    except (TaskmarkError, TimeoutError) as error:
+        return Check(SCHEDULES, False, f"They cannot be listed: {error or 'that takes too long'}")
+    wrong = [f"{view.name}: {problem}" for view in views for problem in view.problems]
+    if not wrong:
+        return Check(SCHEDULES, True, ", ".join(view.name for view in views) or "No task starts by itself.")
+    fix = "Bring the files back, or see `taskmark schedule set` and `taskmark schedule delete`."
+    return Check(SCHEDULES, False, "\n".join(wrong), fix)
+
+
 def main() -> int:
     """A container's health check: Temporal answers, has what we need, and a worker polls."""
     from taskmark.settings import Settings
 
-    wrong = [check for check in checks(Settings()) if not check.ok]
+    wrong = [check for check in checks(Settings()) if not check.ok and check.name != SCHEDULES]
     for check in wrong:
         print(f"{check.name}: {check.message}", file=sys.stderr)
     return 1 if wrong else 0

@@ -89,6 +89,6 @@ def environment(state_dir: Path) -> dict[str, str]:
         "PATH": os.environ.get("PATH", os.defpath),
         # Files under HOME could change the flags of every `temporal` command.
         "HOME": str(state_dir),
-        "GOGC": "200",
+        "GOGC": "400",
         "TEMPORAL_VERSION_CHECK_DISABLED": "1",
     }

@@ -6,6 +6,7 @@ In a process of its own: the SDK starts what it downloaded, and a download canno
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 
 
@@ -19,8 +20,16 @@ async def download(folder: str, version: str) -> None:
     await environment.shutdown()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Ends at once: at the interpreter's own end the SDK (1.35) aborts one process in eight, work done."""
     try:
         asyncio.run(download(sys.argv[1], sys.argv[2]))
+        code = 0
     except RuntimeError as error:
-        sys.exit(str(error))
+        print(error, file=sys.stderr, flush=True)
+        code = 1
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

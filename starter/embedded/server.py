@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -219,7 +220,7 @@ class EmbeddedServer:
             if state is not None:
                 return state
             previous = None
-            if all(ports.is_free(port) for port in (chosen.grpc, chosen.ui, chosen.http)):
+            if not _was_late(self._folder, chosen):
                 break
         raise _silent(self._folder)
 
@@ -349,14 +350,26 @@ def _spawn_supervisor(folder: Path, instructions: supervise.Instructions) -> sub
         )
 
 
-def _silent(folder: Path) -> Unreachable:
-    """What is known about a server that does not come up or does not answer."""
+def _was_late(folder: Path, chosen: command.Ports) -> bool:
+    """Whether somebody took a port between its choice and the server's start; he may have left it again."""
+    taken = os.strerror(errno.EADDRINUSE).lower()
+    return taken in "\n".join(_last_words(folder)).lower() or not all(
+        ports.is_free(port) for port in (chosen.grpc, chosen.ui, chosen.http)
+    )
+
+
+def _last_words(folder: Path) -> list[str]:
     lines: list[str] = []
     for name in ("supervisor.log", supervise.LOG_FILE):
         with contextlib.suppress(OSError):
             text = (folder / name).read_bytes()[-4096:].decode(errors="replace")
             lines += text.splitlines()[-LOG_LINES:]
-    said = "\n".join(f"    {line}" for line in lines) or "    (nothing)"
+    return lines
+
+
+def _silent(folder: Path) -> Unreachable:
+    """What is known about a server that does not come up or does not answer."""
+    said = "\n".join(f"    {line}" for line in _last_words(folder)) or "    (nothing)"
     return Unreachable(
         f"The embedded Temporal server does not come up. The last it said:\n{said}",
         hint=f"See {folder / supervise.LOG_FILE}; if {command.database(folder)} is damaged, move it away.",

@@ -82,6 +82,7 @@ class Host:
         self._children: dict[tuple[str, int], str] = {}
         self._parents: dict[str, _Child] = {}
         self._stand_ins: dict[str, _Call] = {}
+        self._above: dict[str, Process | None] = {}
         self._updates: dict[str, Callable[[BaseException], None]] = {}
         self._numbers = count(1)
 
@@ -144,6 +145,7 @@ class Host:
 
     def _start(self, kind: str, id: str, arguments: Sequence[Payload], parent: Process | None) -> Process:
         process = self.processes[id] = Process(self.clock, kind, id, parent)
+        self._above[id] = parent
         self.clock.plan(lambda: self._obey(process, process.begin(arguments)))
         return process
 
@@ -280,6 +282,14 @@ class Host:
     def _complete(self, process: Process, asked: Any) -> None:
         self._ended(process, Ended(result=asked.result))
 
+    def _continue(self, process: Process, asked: Any) -> None:
+        """The next run has the same id, and whoever waits for its end waits on."""
+        process.ended = Ended()
+        process.leave()
+        for owner, seq in [key for key in self._timers if key[0] == process.id]:
+            self._timers.pop((owner, seq)).cancelled = True
+        self._start(process.kind, process.id, list(asked.arguments), self._above[process.id])
+
     def _fail(self, process: Process, asked: Any) -> None:
         self._ended(process, Ended(failure=asked.failure))
 
@@ -304,6 +314,7 @@ _HANDLERS: dict[str, Callable[[Host, Process, Any], None]] = {
     "signal_external_workflow_execution": Host._signal_other,
     "update_response": Host._answer_update,
     "complete_workflow_execution": Host._complete,
+    "continue_as_new_workflow_execution": Host._continue,
     "fail_workflow_execution": Host._fail,
     "cancel_workflow_execution": Host._cancelled,
     "upsert_workflow_search_attributes": Host._show,

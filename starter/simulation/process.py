@@ -21,9 +21,9 @@ from temporalio.bridge.proto.workflow_activation import (
 )
 from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from temporalio.common import Priority, TypedSearchAttributes
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowInstance, WorkflowInstanceDetails
 
+from starter.converting import data_converter
 from starter.simulation import wire
 from starter.simulation.clock import START, Clock
 from taskmark.contracts import PHASE_WORKFLOW, RECORDER_EXTERN, TASK_QUEUE, TASK_WORKFLOW
@@ -80,8 +80,8 @@ class Process:
 
     def _create(self, parent: Process | None) -> WorkflowInstance:
         details = WorkflowInstanceDetails(
-            payload_converter_factory=pydantic_data_converter.payload_converter_class,
-            failure_converter_class=pydantic_data_converter.failure_converter_class,
+            payload_converter_factory=data_converter.payload_converter_class,
+            failure_converter_class=data_converter.failure_converter_class,
             interceptor_classes=[],
             defn=_definition(self.kind),
             info=self._info(parent),

@@ -11,16 +11,37 @@ from starter.simulation.vocabulary import callees, every_step
 from taskmark.errors import InvalidExpression
 from taskmark.plan.aggregates import BUILT_IN
 from taskmark.task import expressions
-from taskmark.task.model import Json, Output, Phase, Requirement, Step, TaskDefinition
+from taskmark.task.model import GATES, Json, Output, Phase, Requirement, Step, TaskDefinition
 
 OUTPUTS: dict[str, dict[str, Json]] = {
     "shell": {"exit_code": 0, "stdout": "", "stderr": "", "truncated": []},
     "read-file": {"content": ""},
     "write-file": {"path": "file", "bytes": 0},
+    "edit-file": {"path": "file", "bytes": 0, "replaced": 1},
+    "copy-file": {"path": "copy", "from": "file", "bytes": 0},
+    "move-file": {"path": "moved", "from": "file", "bytes": 0},
+    "delete-file": {"path": "file", "deleted": True},
     "list-files": {"files": []},
     "search-files": {"matches": [], "files": 0, "truncated": False},
     "read-csv": {"columns": [], "rows": []},
+    "json": {"value": None, "found": True},
     "http": {"status": 200, "headers": {}, "json": {}},
+    "sql": {"columns": [], "rows": [], "truncated": False},
+    "sql-write": {"changed": 0},
+    "web-search": {"query": "", "provider": "", "results": [], "cached": False},
+    "mail": {"message_id": "", "accepted": [], "refused": [], "reply": "", "duplicate": False},
+    "webhook": {"status": 200, "id": "", "answer": "", "signed": True, "duplicate": False},
+    "browser": {
+        "url": "",
+        "title": "",
+        "status": 200,
+        "values": {},
+        "screenshots": [],
+        "downloads": [],
+        "refused": 0,
+    },
+    "mcp": {"content": "", "structured": None, "attachments": []},
+    "chat": {"channel": "", "service": "", "status": 200, "id": "", "truncated": False, "duplicate": False},
 }
 """What the built-in tools return; `python` returns whatever its function does."""
 _INPUTS: dict[str, Json] = {
@@ -197,9 +218,7 @@ def _paths(text: str) -> list[tuple[str, ...]]:
 
 
 def _decisions(definition: TaskDefinition) -> Iterator[str]:
-    gates = [
-        (path, step) for path, _, _, step in every_step(definition) if step.kind in ("approval", "question")
-    ]
+    gates = [(path, step) for path, _, _, step in every_step(definition) if step.kind in GATES]
     if gates:
         yield "    decisions:"
     for path, step in gates:

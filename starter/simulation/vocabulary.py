@@ -11,7 +11,7 @@ from taskmark.errors import InvalidExpression, InvalidTask
 from taskmark.plan.reach import agents_for
 from taskmark.task import expressions
 from taskmark.task.codes import Code
-from taskmark.task.model import BUILT_IN_KINDS, Phase, Step, TaskDefinition
+from taskmark.task.model import BUILT_IN_KINDS, GATES, Phase, Step, TaskDefinition
 from taskmark.task.source_text import Findings
 
 _CODES = {
@@ -102,7 +102,7 @@ class _Known:
         """Yields gates by name and step, and phases that may be held."""
         for path, _, phase, step in self._steps:
             above = path.removesuffix(step.id)
-            if step.kind in ("approval", "question"):
+            if step.kind in GATES:
                 yield from (path, step.id, step.value, above + step.value)
             if phase.on_failure == "pause":
                 yield from (phase.slug, above + phase.slug)

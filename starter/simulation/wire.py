@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 
 from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
-from temporalio.contrib.pydantic import pydantic_data_converter
+
+from starter.converting import data_converter
 
 Read = TypeVar("Read")
 
-payloads = pydantic_data_converter.payload_converter
-_failures = pydantic_data_converter.failure_converter
+payloads = data_converter.payload_converter
+_failures = data_converter.failure_converter
 
 
 def written(value: Any) -> Payload:

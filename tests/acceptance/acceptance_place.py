@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -14,8 +15,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.service import RPCError
 
 from starter.embedded.server import running
+from starter.gateway import TaskClient
 from taskmark.settings import Settings
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -52,7 +58,7 @@ class Place:
         (self.root / "attempts.jsonl").touch()
         shutil.copy(PLUGINS / "acceptance_effects.py", self.root)
         self._given = {"state_dir": folder / "state", "root": self.root, "plugins": "acceptance_effects"}
-        self._given |= settings
+        self._given |= {"heartbeat_seconds": 3} | settings  # what is lost is missed sooner than by default
         self.settings = Settings(**self._given)
         self._started: list[subprocess.Popen[bytes]] = []
 
@@ -152,3 +158,24 @@ def kill(process: subprocess.Popen[bytes] | psutil.Process) -> float:
     os.kill(process.pid, signal.SIGKILL)
     process.wait(PATIENCE)
     return at
+
+
+async def polls(client: TaskClient, worker: subprocess.Popen[bytes]) -> None:
+    """Returns once a worker asks for steps. A server that is away for the moment is waited for, too."""
+    end = time.monotonic() + PATIENCE
+    while not any(f" {worker.pid}@" in identity for identity in await _pollers(client)):
+        assert time.monotonic() < end, "the worker asks for nothing"
+        await asyncio.sleep(0.05)
+
+
+async def _pollers(client: TaskClient) -> list[str]:
+    described = DescribeTaskQueueRequest(
+        namespace=client.client.namespace,
+        task_queue=TaskQueue(name=client.wiring.settings.task_queue),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+    )
+    try:
+        answer = await client.client.workflow_service.describe_task_queue(described)
+    except RPCError:
+        return []
+    return [poller.identity for poller in answer.pollers]

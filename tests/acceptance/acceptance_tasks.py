@@ -94,6 +94,20 @@ WAITING = """\
   id: after
 """
 
+BUDGET = """\
+# Budget
+
+```yaml
+budget: {agentCalls: 2}
+```
+
+## Phase: Ask
+### Steps
+- agent: yes - Say yes
+  id: asked
+  forEach: [1, 2, 3, 4]
+"""
+
 LONG = """\
 # Long
 

@@ -34,7 +34,7 @@ def make_place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """One place for the tests of a module, with the settings that people have by default."""
+    """One place for the tests of a module, with the settings that people have but for a shorter heartbeat."""
     shared = Place(tmp_path_factory.mktemp("acceptance"))
     yield shared
     shared.close()

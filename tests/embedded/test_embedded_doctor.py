@@ -17,6 +17,7 @@ from starter.doctor import Check, checks, cluster, diagnose, machine, project
 from starter.doctor.check import isolated
 from starter.embedded import binary, command, ports
 from starter.embedded.server import EmbeddedServer, embedded
+from starter.gateway import TaskClient
 from taskmark.settings import Settings
 
 
@@ -209,6 +210,27 @@ def test_a_cluster_without_our_search_attributes_is_found(
         check = by_name(cluster.checks(settings))["search attributes"]
     assert check.message == "Missing: TaskmarkStatus, TaskmarkProject, TaskmarkBuild."
     assert "--name TaskmarkBuild" in str(check.fix)
+
+
+def test_a_schedule_whose_file_is_gone_is_found_and_leaves_a_container_healthy(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = settings.tasks_dir / "nightly.md"
+    file.parent.mkdir(exist_ok=True, parents=True)
+    file.write_text("# Nightly\n## Phase: A\n### Steps\n- A note\n")
+
+    async def make() -> None:
+        async with TaskClient.open(settings, worker=False) as client:
+            await client.schedules.set("nightly", cron="0 6 * * *")
+
+    with EmbeddedServer(settings) as server:
+        monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
+        asyncio.run(make())
+        assert by_name(cluster.checks(settings))["schedules"].ok
+        file.unlink()
+        check = by_name(cluster.checks(settings))["schedules"]
+    assert check.message == "taskmark-nightly: there is no file of the task nightly here"
+    assert not check.ok
 
 
 def test_an_old_server_is_found(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

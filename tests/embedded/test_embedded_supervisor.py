@@ -216,6 +216,19 @@ def test_somebody_faster_on_the_same_port_is_no_obstacle(
         assert not server.address.endswith(f":{taken}")
 
 
+def test_somebody_faster_who_has_left_again_is_no_obstacle(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, web: str
+) -> None:
+    taken = int(web.rpartition(":")[2])
+    choose, is_free = ports.choose, ports.is_free
+    first = [command.Ports(grpc=ports.any_free(), ui=ports.any_free(), http=taken)]
+    monkeypatch.setattr(ports, "choose", lambda *_: first.pop() if first else choose(settings, None))
+    monkeypatch.setattr(ports, "is_free", lambda port: port == taken or is_free(port))
+    with EmbeddedServer(settings) as server:
+        assert supervise.answers(state(settings.state_dir).health)
+        assert server.address
+
+
 def test_a_lock_that_is_never_free_is_an_error_with_a_hint(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,9 +15,12 @@ from taskmark.task.durations import duration_text
 from taskmark.task.files import sha256_of
 from taskmark.task.inputs import SIZED
 from taskmark.task.model import (
+    EVENTS,
     Agent,
+    AskAbove,
     Budget,
     Fallback,
+    Notification,
     Output,
     PausedTimeout,
     Phase,
@@ -74,6 +77,16 @@ JSON: Any = st.recursive(
 )
 GIVEN = JSON.filter(lambda value: value is not None)
 MAPPING = st.dictionaries(ANY_TEXT, JSON, max_size=3)
+NOTIFICATIONS = st.lists(
+    st.builds(
+        Notification,
+        on=st.lists(st.sampled_from(EVENTS), min_size=1, unique=True).map(tuple),
+        tool=st.sampled_from(["shell", "http", "told"]),
+        arguments=MAPPING,
+    ),
+    min_size=1,
+    max_size=2,
+).map(tuple)
 INPUT = st.from_regex(r"[^\W\d]\w{0,6}(-\w{1,3})?", fullmatch=True)
 AGENT = st.from_regex(r"\w[\w-]{0,6}(\.[\w-]{1,3})?", fullmatch=True)
 CHOICE = st.one_of(CONDITIONS, st.just("'}}\" - ' ~ {'a': {'b': 1}}['a'].b")).map("{{{{ {} }}}}".format)
@@ -255,10 +268,16 @@ SCHEDULE = st.builds(
     catch_up=st.one_of(st.none(), SECONDS, st.just(0.0)),
 )
 PAUSED_TIMEOUT = st.builds(PausedTimeout, after=SECONDS, then=st.sampled_from(["resume", "abort"]))
+ASK_ABOVE = st.builds(
+    AskAbove,
+    agent_calls=st.one_of(st.none(), st.integers(1, 99)),
+    cost=st.one_of(st.none(), st.floats(0, 1e9, exclude_min=True)),
+)
 BUDGET = st.builds(
     Budget,
     tokens=st.one_of(st.none(), st.integers(1, 2**52)),
-    cost=st.one_of(st.none(), st.floats(0, 1e9)),
+    cost=st.one_of(st.none(), st.floats(0, 1e9, exclude_min=True)),
+    ask_above=st.one_of(st.none(), ASK_ABOVE),
     agent_calls=st.one_of(st.none(), st.integers(1, 99)),
 )
 
@@ -281,7 +300,7 @@ def definitions(draw: Any, *, sub_tasks: bool = False, kinds: tuple[str, ...] = 
         max_concurrent_steps=drawing.maybe(st.integers(1, 99)), project=drawing.maybe(NAME),
         secrets=draw(unique(NAME)), budget=drawing.maybe(BUDGET), schedule=drawing.maybe(SCHEDULE),
         paused_timeout=drawing.maybe(PAUSED_TIMEOUT),
-        notify=drawing.maybe(GIVEN), on_complete=drawing.maybe(GIVEN), phases=tuple(phases),
+        notify=drawing.maybe(NOTIFICATIONS), on_complete=drawing.maybe(GIVEN), phases=tuple(phases),
         outputs=tuple(Output(name=one, expression=draw(CONDITIONS)) for one in outputs),
     )  # fmt: skip
     agents = {name: draw(AGENTS).model_copy(update={"id": name}) for name in named_agents(task)}
@@ -335,7 +354,11 @@ def catalog_of(*tasks: TaskDefinition) -> Catalog:
 
     return Catalog(
         tools=dict.fromkeys(
-            [*(step.value for step in steps), *(step.fallback.name for step in steps if step.fallback)]
+            [
+                *(step.value for step in steps),
+                *(step.fallback.name for step in steps if step.fallback),
+                *(notice.tool for task in everything for notice in task.notify or ()),
+            ]
         ),
         kinds=frozenset({"send"}),
         aggregates=frozenset(step.value for step in steps),

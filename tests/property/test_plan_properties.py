@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from taskmark.contracts import StepState, StepStatus
 from taskmark.plan.aggregates import aggregate
 from taskmark.plan.graph import critical_path, dependents, order, waves, width
-from taskmark.plan.progress import phase_percent, task_percent
+from taskmark.plan.progress import PhasePercent, TaskPercent
 from taskmark.task.model import Phase, Step, TaskDefinition
 
 FINAL = [status for status in StepStatus if status.is_final]
@@ -71,10 +71,10 @@ def test_the_order_respects_every_edge_and_waves_hold_every_phase_once(task):
 @given(tasks(), st.data())
 def test_percent_is_between_0_and_100_and_never_falls_when_a_step_ends(task, data):
     states = {one.slug: (StepStatus.RUNNING, {}) for one in task.phases}
-    last = task_percent(task, states)
+    last = TaskPercent(task).of(states)
     for phase, step in data.draw(st.permutations([(one, step) for one in task.phases for step in one.steps])):
         _, known = states[phase.slug]
-        before = phase_percent(phase, known)
+        before = PhasePercent(phase).of(known)
         done = data.draw(st.integers(0, 3))
         # not critical: a phase with a critical failure may begin again, and its percent with it
         state = StepState(
@@ -88,9 +88,9 @@ def test_percent_is_between_0_and_100_and_never_falls_when_a_step_ends(task, dat
         for status in (StepStatus.RUNNING, data.draw(st.sampled_from(FINAL))):
             known = {**known, step.id: state.model_copy(update={"status": status})}
             states[phase.slug] = (StepStatus.RUNNING, known)
-            assert 0 <= before <= phase_percent(phase, known) <= 100
-            assert 0 <= last <= task_percent(task, states) <= 100
-            before, last = phase_percent(phase, known), task_percent(task, states)
+            assert 0 <= before <= PhasePercent(phase).of(known) <= 100
+            assert 0 <= last <= TaskPercent(task).of(states) <= 100
+            before, last = PhasePercent(phase).of(known), TaskPercent(task).of(states)
 
 
 VALUES = st.dictionaries(

@@ -207,6 +207,32 @@ async def decide_below(engine: Engine, execution: str) -> None:
     await decide(engine, below)
 
 
+async def raise_when_it_waits(engine: Engine, execution: str) -> None:
+    """Consents to the fan-out, and raises the limit twice, the second time while it is paused."""
+    await engine.until(execution, lambda p: any(w.kind == "approval" for w in p.waiting))
+    await engine.client.approve(execution, "many-fan-out", by="ann")
+    await engine.until(execution, lambda p: any(w.kind == "budget" for w in p.waiting))
+    await engine.client.raise_limit(execution, "agentCalls", 4, by="ann")
+    await engine.until(execution, lambda p: p.status == "waiting" and p.budget["agentCalls"].used == 4)
+    await engine.client.pause(execution, by="ann")
+    await engine.until_status(execution, "paused")
+    await engine.client.raise_limit(execution, "agentCalls", 50)
+    await engine.client.resume(execution, by="ann")
+
+
+async def raise_and_decide_below(engine: Engine, execution: str) -> None:
+    """Raises the limit that the sub-task's agents wait for, and decides its gates."""
+    await engine.until(execution, lambda p: any(w.kind == "budget" for w in p.waiting))
+    await engine.client.raise_limit(execution, "agentCalls", 50)
+    await decide_below(engine, execution)
+
+
+async def abort_over_budget(engine: Engine, execution: str) -> None:
+    """Aborts what waits for tokens."""
+    await engine.until_status(execution, "waiting")
+    await engine.client.abort(execution, by="ann")
+
+
 async def cancel(engine: Engine, execution: str) -> None:
     """Cancels what is busy."""
     await until_busy(engine, execution)
@@ -261,6 +287,16 @@ TWO_TRIES = "retry: {maxAttempts: 2, backoffMs: 10}"
 TWO = "forEach: [1, 2]"
 CARRY_ON = "onFailure: continue"
 CALLED = {kind: text for kind, text in CALLS.items() if kind != "task"}
+
+RESUMABLE = phase(
+    "Calls",
+    steps(CALLS | wait("20ms"), word="yes")
+    + steps({"each": "tool: reluctant - Each"}, OPTIONAL, ONE_TRY, "forEach: [1, 2, 3]", word="no-{{ item }}")
+    + steps({"more": "tool: reluctant - More"}, TWO, word="i{{ item }}"),
+    "parallel: true",
+    "checkpoint: called",
+) + phase("Combine", steps(AGGREGATE, word="yes") + "- validation: 2 < 1 - Not yet\n")
+"""What is gone on from: some of it completed, some items failed, and the end did not come."""
 
 KIND_SCENARIOS: dict[str, Scenario] = {
     "kinds_retried": Scenario(
@@ -324,6 +360,34 @@ KIND_SCENARIOS: dict[str, Scenario] = {
     ),
     "waits_per_item": Scenario(
         phase("Calls", steps(GATES | wait("20ms")), "parallel: true", TWO), "completed", decide_per_item
+    ),
+    "budget_raised": Scenario(
+        "```yaml\nbudget: {agentCalls: 3, tokens: 1000, askAbove: {agentCalls: 2}}\n```\n"
+        + phase("Calls", steps({"many": "agent: rex - Ask"}, "forEach: [1, 2, 3]", word="i{{ item }}"))
+        + phase("Again", steps({"once": "agent: rex - Ask"}, ONE_TRY, word="once-budget"), TWO_TRIES),
+        "completed",
+        raise_when_it_waits,
+    ),
+    "budget_below": Scenario(
+        "```yaml\nbudget: {agentCalls: 1}\n```\n"
+        + phase("Only", "- task: everything - All of it\n  id: sub\n"),
+        "completed",
+        raise_and_decide_below,
+    ),
+    "budget_exceeded": Scenario(
+        "```yaml\nbudget: {agentCalls: 1}\n```\n"
+        + phase("Calls", steps({"many": "agent: rex - Ask"}, TWO, word="i{{ item }}")),
+        "cancelled",
+        abort_over_budget,
+    ),
+    "resumable": Scenario(RESUMABLE, "failed"),
+    "resumed": Scenario(  # recorded after it, on the same server
+        "",
+        "completed",
+        start={
+            "resume_from": "exec-1-resumable",
+            "source": f"# Test\n\n{RESUMABLE.replace('2 < 1', '2 < 3').replace('no-', 'is-')}",
+        },
     ),
     "subtask_killed": Scenario(
         phase("Only", steps({"sub": CALLS["task"]}, word="hold-subtask-killed")), "failed", kill_subtask

@@ -21,8 +21,10 @@ import recorded  # noqa: E402 - found by the path above
 from engine import PATIENCE, Engine  # noqa: E402 - found by the path above
 from kind_scenarios import SCENARIOS, fill  # noqa: E402 - found by the path above
 from replay_scenarios import begin, outcome  # noqa: E402 - found by the path above
+from temporalio.client import WorkflowHistory  # noqa: E402 - after the path above
 
 from starter.gateway import TaskClient  # noqa: E402 - after the path above
+from starter.histories import next_run  # noqa: E402 - after the path above
 from taskmark.settings import Settings  # noqa: E402 - after the path above
 
 
@@ -38,6 +40,7 @@ def settings_of(root: Path) -> Settings:
         progress_seconds=0.2,
         grace_seconds=1,
         step_timeout_seconds=60,
+        circuit_seconds=1,
     )
 
 
@@ -62,9 +65,20 @@ async def _record(engine: Engine, name: str, folder: Path) -> None:
             f"{name} ended as {status}, not as {scenario.status}: {await engine.wait(execution)}"
         )
     for workflow in dict.fromkeys(await _workflows(engine, execution)):
-        history = await engine.client.client.get_workflow_handle(workflow).fetch_history()
-        path = recorded.save(history, engine.root, folder)
-        print(f"{path.name}: {len(history.events)} events", file=sys.stderr)
+        for run, history in enumerate(await _runs(engine, workflow), start=1):
+            path = recorded.save(history, engine.root, folder, run)
+            print(f"{path.name}: {len(history.events)} events", file=sys.stderr)
+
+
+async def _runs(engine: Engine, workflow: str) -> list[WorkflowHistory]:
+    """Returns the histories of the runs of a workflow, in their order."""
+    handle = engine.client.client.get_workflow_handle
+    last = (await handle(workflow).fetch_history()).events[0].workflow_execution_started_event_attributes
+    run, found = last.first_execution_run_id, []
+    while run:
+        found.append(await handle(workflow, run_id=run).fetch_history())
+        run = next_run(found[-1])
+    return found
 
 
 async def _workflows(engine: Engine, workflow: str) -> list[str]:

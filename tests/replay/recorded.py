@@ -34,12 +34,13 @@ def _load(path: Path) -> WorkflowHistory:
     return WorkflowHistory.from_json(started["workflowId"], events)
 
 
-def save(history: WorkflowHistory, root: Path, folder: Path = FOLDER) -> Path:
-    """Writes a history without its machine; the name of the file is the workflow's id."""
+def save(history: WorkflowHistory, root: Path, folder: Path = FOLDER, run: int = 1) -> Path:
+    """Writes a history without its machine; the name of the file is the workflow's id, and which run of it
+    this is if it continued as new."""
     name = history.workflow_id.removeprefix("exec-1-").replace("/", "--").replace("[", "-").replace("]", "")
     events = json.loads(history.to_json())["events"]
     lines = ",\n".join(json.dumps(_neutral(event, root), ensure_ascii=False) for event in events)
-    path = folder / f"{name}.json"
+    path = folder / (f"{name}.json" if run == 1 else f"{name}--run-{run}.json")
     path.write_text(f'{{"events": [\n{lines}\n]}}\n', encoding="utf-8")
     return path
 

@@ -17,7 +17,12 @@ from temporalio.client import WorkflowFailureError
 
 from taskmark.contracts import TASK_QUEUE, TASK_WORKFLOW, Limits, StartTask
 
-AGENTS = {"ann": "probe:yes", "bob": "probe:yes", "cid": "probe:no", "dud": "probe:fail"}
+AGENTS = {
+    **{"ann": "probe:yes", "bob": "probe:yes", "cid": "probe:no", "dud": "probe:fail"},
+    "eve": "probe:asks",
+}
+NEWEST = Limits(heartbeat=1, progress_interval=0.2, engine=3)
+"""The newest of the engine's ways when these histories were recorded; another one has other histories."""
 
 Drive = Callable[[Engine, str], Awaitable[None]]
 
@@ -46,6 +51,7 @@ def fill(root: Path) -> None:
         (root / "agents" / f"{name}.md").write_text(f"---\nname: {name}\nmodel: {model}\n---\nBe {name}.\n")
     (root / "tasks" / "part.md").write_text(PART)
     (root / "tasks" / "doomed.md").write_text(DOOMED)
+    (root / "tasks" / "asking.md").write_text(ASKING)
     (root / "stalling.py").write_text(STALLING)
 
 
@@ -80,6 +86,37 @@ async def pause_twice(engine: Engine, execution: str) -> None:
     await engine.client.resume(execution)
 
 
+async def pause_now(engine: Engine, execution: str) -> None:
+    """Pauses so that the running step is interrupted after its first item, and goes on."""
+    name = execution.removeprefix("exec-1-")
+    engine.release(f"{name}-0")
+    await engine.until_trace(execution, "item", f"{name}-0")
+    await engine.client.pause(execution, by="ann")
+    await engine.client.pause(execution, by="bob", mode="now")
+    await engine.until_status(execution, "paused")
+    engine.release(f"{name}-1", f"{name}-2")
+    await engine.client.resume(execution, by="ann")
+
+
+async def interrupt_and_abort(engine: Engine, execution: str) -> None:
+    """Pauses so that the running step is interrupted, and aborts."""
+    await engine.until_trace(execution, "start", execution.removeprefix("exec-1-"))
+    await engine.client.pause(execution, mode="now")
+    await engine.until_status(execution, "paused")
+    await engine.client.abort(execution, by="ann")
+
+
+async def forget_a_pause(engine: Engine, execution: str) -> None:
+    """Pauses twice while a step runs; the second pause ends by itself."""
+    name = execution.removeprefix("exec-1-")
+    await engine.until_trace(execution, "start", name)
+    await engine.client.pause(execution, by="ann")
+    await engine.client.resume(execution, by="ann")
+    await engine.client.pause(execution, by="bob")
+    await engine.until_status(execution, "pausing")
+    engine.release(name)
+
+
 async def pause_during_subtask(engine: Engine, execution: str) -> None:
     """Pauses while only the sub-task runs."""
     await engine.until_trace(f"{execution}/only/sub", "start", "part")
@@ -109,6 +146,27 @@ async def cancel_paused(engine: Engine, execution: str) -> None:
     await engine.client.pause(execution)
     await engine.until_status(execution, "paused")
     await engine.client.client.get_workflow_handle(execution).cancel()
+
+
+async def abort_long(engine: Engine, execution: str) -> None:
+    """Aborts while the step `long` runs."""
+    await engine.until_trace(execution, "start", "long")
+    await engine.client.abort(execution, reason="wrong data", by="ann")
+
+
+async def come_back(engine: Engine, execution: str) -> None:
+    """Takes a service down until a step waits for it."""
+    (engine.root / "down-replayed").touch()
+    await engine.until(
+        execution,
+        lambda progress: any(
+            step.error and "does not call it" in step.error
+            for phase in progress.phases
+            for step in phase.steps
+            if step.id == "waits"
+        ),
+    )
+    (engine.root / "down-replayed").unlink()
 
 
 async def abort(engine: Engine, execution: str) -> None:
@@ -164,6 +222,41 @@ async def release(engine: Engine, execution: str) -> None:
     engine.release(name)
 
 
+async def decide_late(engine: Engine, execution: str) -> None:
+    """Decides a gate once all items have ended, in another run of the phase than that which opened it."""
+    await engine.until(
+        execution,
+        lambda p: any(step.items_done == 40 for phase in p.phases for step in phase.steps),
+    )
+    await engine.client.approve(execution, "go", by="ann")
+
+
+async def decide_where_it_waits(engine: Engine, execution: str) -> None:
+    """Pauses while only a gate of the sub-task waits, and decides it where it is."""
+    progress = await engine.until_status(execution, "waiting")
+    await engine.client.pause(execution, by="ann")
+    await engine.until_status(execution, "paused")
+    await engine.client.resume(execution, by="ann")
+    await engine.until_status(execution, "waiting")
+    await engine.client.approve(progress.waiting[0].execution, "go", by="ann")
+
+
+async def give_it_time_again(engine: Engine, execution: str) -> None:
+    """Lets what ran out of its time run again, and end this time; then with other inputs."""
+    await engine.until_status(execution, "waiting")
+    name = execution.removeprefix("exec-1-")
+    engine.release(name)
+    await engine.client.retry(execution, "first", by="ann")
+    await engine.until(execution, lambda p: p.status == "waiting" and p.phases[0].attempt == 2)
+    await engine.client.retry(execution, "first", inputs={"most": 5}, by="bob")
+
+
+async def answer_the_agent(engine: Engine, execution: str) -> None:
+    """Answers what an agent asks."""
+    progress = await engine.until_status(execution, "waiting")
+    await engine.client.answer(execution, progress.waiting[0].name, "blue", by="ann")
+
+
 async def outcome(engine: Engine, execution: str) -> str:
     """Returns how it ended, once it has; `invalid_…` for what never began."""
     try:
@@ -195,6 +288,14 @@ requirements:
 
 ## Outputs
 - doubled: steps.work.output.value
+"""
+
+ASKING = """\
+# Asking
+
+## Phase: Only
+### Steps
+- approval: go - Shall it?
 """
 
 DOOMED = """\
@@ -246,6 +347,12 @@ dependsOn: [First]
 def line(name: str, kind: str = "hold") -> str:
     """Returns two phases whose first step holds."""
     return LINE.format(name=name, kind=kind)
+
+
+def paced(name: str) -> str:
+    """Returns a phase whose step goes on from its heartbeat."""
+    step = f"- tool: pacing - In three items\n  with: {{name: {name}}}\n"
+    return f"## Phase: Only\n### Steps\n{step}- tool: effect\n  with: {{name: n}}\n"
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -664,6 +771,11 @@ SCENARIOS: dict[str, Scenario] = {
         pause_while_waiting,
     ),
     "paused": Scenario(line("paused"), "completed", pause_twice),
+    "interrupted": Scenario(paced("interrupted"), "completed", pause_now),
+    "interrupted_and_aborted": Scenario(paced("interrupted-and-aborted"), "cancelled", interrupt_and_abort),
+    "forgotten": Scenario(
+        "```yaml\npausedTimeout: {after: 2s}\n```\n" + line("forgotten"), "completed", forget_a_pause
+    ),
     "cancelled": Scenario(line("cancelled"), "cancelled", cancel),
     "cancelled_paused": Scenario(
         """
@@ -808,6 +920,138 @@ SCENARIOS: dict[str, Scenario] = {
         """,
         "failed",
         limits=Limits(engine=1),
+    ),
+    "continued_as_new": Scenario(
+        f"""
+        ## Phase: A
+        parallel: true
+        timeout: 1h
+        ### Steps
+        - approval: go - Shall we?
+        - wait: 3s - A moment
+        - tool: flaky - At the second attempt
+          retry: {{maxAttempts: 2, backoffMs: 3000}}
+          with: {{failures: 1}}
+        - tool: effect
+          id: all
+          forEach: {list(range(40))}
+          with: {{value: "{{{{ item }}}}", seconds: 0.01}}
+        """,
+        "completed",
+        decide_late,
+        limits=Limits(heartbeat=10, progress_interval=0.2, window=10, history_events=100, engine=2),
+    ),
+    "asked_below": Scenario(
+        """
+        ```yaml
+        budget: {agentCalls: 4}
+        notify:
+          - on: [waiting, budget]
+            tool: effect
+            with: {name: "{{ event.kind }} {{ event.execution }}"}
+        ```
+
+        ## Phase: First
+        ### Steps
+        - agent: ann - Ask
+          forEach: [1, 2, 3]
+        - task: asking
+          id: sub
+        - tool: effect
+        """,
+        "completed",
+        decide_where_it_waits,
+        limits=NEWEST,
+    ),
+    "out_of_time": Scenario(
+        """
+        ```yaml
+        requirements:
+          most: {type: number, default: 1}
+        ```
+
+        ## Phase: First
+        onFailure: pause
+        timeout: 1500ms
+        ### Steps
+        - tool: effect
+        - tool: hold
+          with: {name: out-of-time}
+        - validation: inputs.most > 2 - Too few
+        """,
+        "completed",
+        give_it_time_again,
+        limits=NEWEST,
+    ),
+    "rolled_back": Scenario(
+        """
+        ## Phase: Build
+        rollback: true
+        onFailure: continue
+        ### Steps
+        - tool: write-file - Make a file
+          with: {path: rolled/back.txt, content: made}
+        - tool: flaky - It fails
+          retry: {maxAttempts: 1}
+
+        ## Phase: Stay
+        rollback: true
+        ### Steps
+        - tool: write-file - Make a file that stays
+          with: {path: rolled/stays.txt, content: made}
+        """,
+        "completed_with_errors",
+    ),
+    "rolled_back_by_abort": Scenario(
+        """
+        ## Phase: Build
+        rollback: true
+        ### Steps
+        - tool: write-file - Make a file
+          with: {path: rolled/aborted.txt, content: made}
+        - tool: effect - It takes its time
+          id: long
+          with: {name: long, seconds: 30}
+        """,
+        "cancelled",
+        abort_long,
+    ),
+    "waited_for_a_circuit": Scenario(
+        """
+        ## Phase: Open
+        onFailure: continue
+        ### Steps
+        - tool: remote - It is down
+          retry: {maxAttempts: 5, backoffMs: 10}
+          with: {name: replayed}
+
+        ## Phase: Wait
+        dependsOn: [Open]
+        if: true
+        ### Steps
+        - tool: remote - It waits
+          id: waits
+          circuit: wait
+          with: {name: replayed, value: 1}
+        - tool: flaky - It says how long to leave it alone
+          with: {failures: 1, after: 0.3}
+        """,
+        "completed_with_errors",
+        come_back,
+    ),
+    "an_agent_asks": Scenario(
+        """
+        ## Phase: First
+        ### Steps
+        - agent: eve - Ask
+          id: asked
+          with: {asks: [{question: "Which colour?", name: colour}]}
+        ### Outputs
+        - said: steps.asked.output
+        """,
+        "completed",
+        answer_the_agent,
+        limits=NEWEST,
     ),
     "compiled": Scenario("", "completed", release, start={"source": f"# Test\n\n{line('compiled')}"}),
     "invalid_task": Scenario("", "invalid_task", start={"source": "# Test\n\n## Phase: A\nif: (\n"}),

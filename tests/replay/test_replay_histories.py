@@ -101,8 +101,8 @@ PLANTED = {
     "parallel steps start in the opposite order": (
         "parallel",
         "phase.py",
-        "await gather([asyncio.create_task(run(step)) for step in lane.steps])",
-        "await gather([asyncio.create_task(run(step)) for step in reversed(lane.steps)])",
+        "gather(STEPS, (partial(run, step) for step in lane.steps))",
+        "gather(STEPS, (partial(run, step) for step in reversed(lane.steps)))",
     ),
     "a step's activity has another type": (
         "completed",
@@ -113,9 +113,9 @@ PLANTED = {
     "a step's activity is called twice": (
         "completed",
         "calls.py",
-        "                return await _attempt(activity, request, heartbeat, limits)",
-        "                await _attempt(activity, request, heartbeat, limits)\n"
-        "                return await _attempt(activity, request, heartbeat, limits)",
+        "                done = await _attempt(activity, request, heartbeat, limits, admission)",
+        "                await _attempt(activity, request, heartbeat, limits, admission)\n"
+        "                done = await _attempt(activity, request, heartbeat, limits, admission)",
     ),
     "another wait before a retry": (
         "retried",
@@ -138,8 +138,8 @@ PLANTED = {
     "another key of a side effect": (
         "completed",
         "steps.py",
-        "key = idempotency_key(start.execution_id, self._phase.slug, step.id, item)",
-        "key = idempotency_key(start.task_id, self._phase.slug, step.id, item)",
+        "key = idempotency_key(start.execution_id, self._phase.slug, self._effect(step), item)",
+        "key = idempotency_key(start.task_id, self._phase.slug, self._effect(step), item)",
     ),
     "arguments that are not filled in": (
         "completed",

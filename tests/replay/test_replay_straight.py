@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import recorded
 from sqlalchemy import select
+from temporalio.client import WorkflowHistory
 
 from starter import straight
 from starter.backfill import records_of_all
@@ -16,16 +17,18 @@ from starter.histories import ExecutionHistory, understood
 from taskmark.contracts import TASK_WORKFLOW
 from taskmark.records import Record
 from taskmark.store.schema import open_store
-from taskmark.store.tables import Attempts, Definitions, Events, Executions, Phases, table
+from taskmark.store.tables import Attempts, Checkpoints, Definitions, Events, Executions, Phases, table
 from taskmark.store.writing import apply_each
 
 
 def executions() -> list[ExecutionHistory]:
-    """Returns what is recorded, each execution with its phases."""
-    histories = {one.workflow_id: one for one in recorded.load()}
+    """Returns what is recorded, each execution with its phases, and each phase with its runs."""
+    histories: dict[str, list[WorkflowHistory]] = {}
+    for one in sorted(recorded.load(), key=lambda history: history.events[0].event_time.ToNanoseconds()):
+        histories.setdefault(one.workflow_id, []).append(one)
     return [
-        understood(name, one, [histories[child] for child in _children(one)])
-        for name, one in histories.items()
+        understood(name, one, [run for child in _children(one) for run in histories[child]])
+        for name, (one, *_) in histories.items()
         if _type(one) == TASK_WORKFLOW
     ]
 
@@ -51,7 +54,7 @@ def stored(place: Path, records: list[list[Record]]) -> dict[str, list[dict[str,
         assert not apply_each(engine, some)
     with engine.connect() as connection:
         found = {}
-        for kind in (Definitions, Executions, Phases, Attempts, Events):
+        for kind in (Definitions, Executions, Phases, Attempts, Checkpoints, Events):
             target = table(kind)
             rows = connection.execute(select(target).order_by(*target.primary_key.columns)).mappings()
             found[target.name] = [

@@ -83,6 +83,24 @@ dependsOn: [Look]
 ## Outputs
 - count: steps.count.output
 """
+SIZED = """# Sized
+
+```yaml
+requirements:
+  size: {type: integer, default: 0}
+```
+
+## Phase: Look
+onFailure: pause
+### Steps
+- validation: inputs.size > 1 - It is too small
+  id: small
+- validation: inputs.size % 2 == 0 - It is odd
+  id: odd
+
+## Outputs
+- size: inputs.size
+"""
 
 
 def environment() -> dict[str, str]:

@@ -171,6 +171,23 @@ def test_what_cannot_be_exported_or_imported_is_misuse(recorded, capsys):
     assert run(["db", "export", "-", "nothing"]) == 2
 
 
+def test_where_there_is_no_store_none_is_made_by_looking(project, capsys):
+    assert run(["db", "check", "-o", "json"]) == 0
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("[]\n", "There is no store yet: nothing was run here.\n")
+    for words in (["vacuum"], ["cleanup"], ["backup", "a.zip"], ["export", "-"]):
+        assert run(["db", *words]) == 2, words
+        assert "There is no store yet" in capsys.readouterr().err
+    assert sorted(path.name for path in project.iterdir()) == ["notes.txt", "tasks"]
+
+
+def test_an_export_into_a_file_that_is_called_like_an_execution_is_refused(recorded, capsys):
+    assert run(["db", "export", FIRST]) == 2
+    assert f"taskmark db export - {FIRST}" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert not (recorded / FIRST).exists()
+    assert run(["db", "export", f"{FIRST}.jsonl", FIRST]) == 0
+
+
 def test_versions_are_listed_and_one_that_is_not_there_is_misuse(project, capsys):
     assert run(["versions", "example"]) == 0
     assert "knows no version" in capsys.readouterr().err

@@ -180,6 +180,16 @@ def test_wait_gives_up_after_its_timeout_and_says_how_it_stands(begun, project, 
     assert history(project).execution(begun).status == "running"
 
 
+@pytest.mark.semantics("W7")
+@pytest.mark.parametrize("timeout", ["0s", "1ms"])
+def test_wait_sees_what_is_over_however_short_it_looks(begun, capsys, timeout):
+    assert run(["record", "complete", begun, "--result", "rows:=3"]) == 0
+    assert run(["wait", begun, "--timeout", timeout]) == 0
+    shown = capsys.readouterr()
+    assert "rows: 3" in shown.out
+    assert "has not ended" not in shown.err
+
+
 @pytest.mark.parametrize(
     ("status", "code"), [("waiting", 5), ("paused", 5), ("running", 6), ("timed_out", 6)]
 )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from cli_project import EXAMPLE, FAILING, GATE, HELD, SLOW, begun, environment, taskmark
+from cli_project import EXAMPLE, FAILING, GATE, HELD, SIZED, SLOW, begun, environment, taskmark
 
 from starter.cli.pool import TOO_SOON_SECONDS
 from starter.embedded.server import running
@@ -97,18 +97,26 @@ def test_a_failed_task_is_code_1_with_the_reason(project):
     assert "One is not above two" in done.stderr
 
 
+@pytest.mark.semantics("G12")
 def test_without_a_person_a_gate_ends_the_command_with_5_and_decisions_go_on_from_anywhere(project):
     done = taskmark(project, "run", "gate", "--id", "gate-1")
     assert done.returncode == 5
     assert "taskmark approve gate-1 release" in done.stderr
     waiting = taskmark(project, "list", "--waiting", "-o", "json")
     assert [wait["name"] for one in json.loads(waiting.stdout) for wait in one["waiting"]] == ["release"]
-    assert "Release it?" in taskmark(project, "list", "--waiting").stdout
+    assert json.loads(waiting.stdout)[0]["waiting"][0]["commands"][0] == "taskmark approve gate-1 release"
+    listed = taskmark(project, "list", "--waiting")
+    assert "Release it?" in listed.stdout
+    assert "UNTIL" in listed.stdout
+    assert "taskmark approve gate-1 release" in listed.stderr
     wrong = taskmark(project, "approve", "gate-1", "relase")
     assert wrong.returncode == 2
     assert "no approval is called “relase”" in wrong.stderr
     assert taskmark(project, "approve", "gate-1", "release", "--comment", "fine").returncode == 0
-    assert taskmark(project, "watch", "gate-1", "--no-wait").returncode == 5
+    standing = taskmark(project, "watch", "gate-1", "--no-wait", "-o", "jsonl")
+    told = json.loads(standing.stdout)  # who asks for a document learns how far it is
+    assert (standing.returncode, told["execution_id"], told["status"]) == (5, "gate-1", "waiting")
+    assert [wait["name"] for wait in told["waiting"]] == ["region"]
     assert taskmark(project, "answer", "gate-1", "region", "eu").returncode == 0
     watched = taskmark(project, "watch", "gate-1", "-o", "jsonl")
     assert (watched.returncode, json.loads(watched.stdout)["outputs"]) == (0, {"region": "eu"})
@@ -138,6 +146,66 @@ def test_a_held_phase_is_retried_or_left_and_answers_are_typed(project):
     assert taskmark(project, "watch", "held-1").stdout == "count: 7\n"
 
 
+def test_a_held_phase_is_corrected_with_other_inputs_or_goes_on_without_a_step(project):
+    (project / "tasks" / "sized.md").write_text(SIZED)
+    assert taskmark(project, "run", "sized", "--id", "sized-1").returncode == 5
+    waiting = taskmark(project, "list", "--waiting", "-o", "json")
+    (one,) = json.loads(waiting.stdout)
+    assert one["waiting"][0]["failed"] == ["small"]
+    wrong = taskmark(project, "retry", "sized-1", "look", "--input", "size=many", "--input", "nope=1")
+    assert wrong.returncode == 2
+    assert all(name in wrong.stderr for name in ("`size`", "`nope`"))
+    assert taskmark(project, "retry", "sized-1").returncode == 2
+    again = taskmark(project, "retry", "sized-1", "look", "-i", "size=3")
+    assert (again.returncode, again.stderr.splitlines()[0]) == (0, "phase look runs again")
+    assert "sized-1 --step odd" in taskmark(project, "watch", "sized-1").stderr
+    left = taskmark(project, "skip", "sized-1", "--step", "odd", "--comment", "odd is fine")
+    assert (left.returncode, left.stderr.splitlines()[0]) == (0, "step odd is left out")
+    assert taskmark(project, "watch", "sized-1").stdout == "size: 3\n"
+
+
+def test_a_decision_may_name_what_was_shown(project):
+    assert taskmark(project, "run", "gate", "--id", "gate-1").returncode == 5
+    (one,) = json.loads(taskmark(project, "list", "--waiting", "-o", "json").stdout)
+    shown = next(wait["shown"] for wait in one["waiting"] if wait["name"] == "release")
+    refused = taskmark(project, "approve", "gate-1", "release", "--shown", "0000")
+    assert refused.returncode == 2
+    assert "asks something else by now" in refused.stderr
+    approved = taskmark(project, "approve", "gate-1", "release", "--shown", shown)
+    assert approved.returncode == 0
+    assert "“release” is approved: " in approved.stderr
+
+
+def test_a_held_phase_takes_no_words_that_it_would_leave_out(project):
+    """Above all not `--dry-run`, which would run it."""
+    assert taskmark(project, "run", "held", "--id", "held-1").returncode == 5
+    (project / "later.txt").write_text("here")
+    for words in (
+        ("look", "--dry-run"),
+        ("look", "--inputs", "none.json", "--from", "look", "--file", "held", "--id", "other"),
+        ("--step", "look", "--dry-run", "--checkpoint", "x"),
+        ("--step", "look", "--project", "x", "--detach"),
+        ("--dry-run", "--comment", "x"),
+    ):
+        refused = taskmark(project, "retry", "held-1", *words)
+        assert refused.returncode == 2, words
+        assert "nothing was done" in " ".join(refused.stderr.replace("│", " ").split()), refused.stderr
+    (one,) = json.loads(taskmark(project, "list", "--waiting", "-o", "json").stdout)
+    assert [wait["name"] for wait in one["waiting"]] == ["look"]
+
+
+def test_a_decision_about_a_held_phase_may_name_what_was_shown(project):
+    assert taskmark(project, "run", "held", "--id", "held-1").returncode == 5
+    (one,) = json.loads(taskmark(project, "list", "--waiting", "-o", "json").stdout)
+    for words in (("retry", "held-1", "--step", "look"), ("skip", "held-1", "look")):
+        refused = taskmark(project, *words, "--shown", "0000")
+        assert (refused.returncode, "asks something else by now" in refused.stderr) == (2, True), (
+            refused.stderr
+        )
+    shown = one["waiting"][0]["shown"]
+    assert taskmark(project, "skip", "held-1", "--step", "look", "--shown", shown).returncode == 0
+
+
 def test_a_held_phase_can_be_left_as_it_is(project):
     assert taskmark(project, "run", "held", "--id", "held-1").returncode == 5
     assert taskmark(project, "skip", "held-1", "look").returncode == 0
@@ -161,7 +229,7 @@ def test_what_is_started_stands_still_until_somebody_works_and_can_be_aborted(pr
     assert started.stdout == "slow-1\n"
     assert "work stands still" in started.stderr
     assert taskmark(project, "run", "slow", "--id", "slow-2", "--detach", "-o", "json").stdout.startswith("{")
-    assert "stands still" in taskmark(project, "pause", "slow-1", "--reason", "later").stderr
+    assert "stands still" in taskmark(project, "pause", "slow-1", "--reason", "later", "--now").stderr
     assert taskmark(project, "watch", "slow-1", "--no-wait").returncode == 5
     assert taskmark(project, "resume", "slow-1").returncode == 0
     aborted = taskmark(project, "abort", "slow-1", "--reason", "enough")

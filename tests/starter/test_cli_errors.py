@@ -1,11 +1,13 @@
 """Errors: one clear message with the next step, and the right exit code."""
 
 import asyncio
+import inspect
 import subprocess
 import sys
 
 import pytest
 
+from starter.cli import control
 from starter.cli.control import _fitting
 from starter.cli.entry import _exited, run
 from starter.cli.failing import explain
@@ -130,6 +132,31 @@ def test_a_reader_that_has_seen_enough_is_no_error(project):
 def test_the_end_of_completion_keeps_its_code():
     assert _exited(SystemExit(1)) == 1
     assert _exited(SystemExit(None)) == 0
+
+
+def test_a_phase_and_a_checkpoint_are_not_both_where_to_go_on_from(project, capsys):
+    assert run(["retry", "exec-1", "--from", "a", "--checkpoint", "b"]) == 2
+    assert "name a phase or a checkpoint, not both" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        (["-5"], "-5"),
+        (["-0.5", "--by", "ann"], "-0.5"),
+        (["--by", "ann", "-.5e3"], "-.5e3"),
+        (["--by", "ann", "--", "-x"], "-x"),
+    ],
+)
+def test_a_negative_number_is_an_answer_and_no_option(monkeypatch, project, words, value):
+    given = []
+    monkeypatch.setattr(
+        control, "_decide", lambda _, ask: given.append(inspect.getclosurevars(ask).nonlocals)
+    )
+    assert run(["answer", "exec-1", "offset", *words]) == 0
+    assert given[0]["value"] == value
+    assert given[0]["by"] in ("ann", "")
+    assert run(["answer", "exec-1", "offset", "-x"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import subprocess
 import sys
 
 import pytest
-from typer.main import get_command
+from typer.main import get_command, get_group
 
-from starter.cli.entry import app, db, record, run
+from starter.cli.entry import app, db, eta, record, run, schedule
 
 HEAVY = (
     "temporalio",
@@ -26,7 +26,9 @@ code = run({words!r})
 print([name for name in {heavy!r} if name in sys.modules], code, file=sys.stderr)
 """
 COMMANDS = [[name] for name in get_command(app).commands] + [
-    [group, name] for group, typed in (("db", db), ("record", record)) for name in get_command(typed).commands
+    [group, name]
+    for group, typed in (("db", db), ("eta", eta), ("record", record), ("schedule", schedule))
+    for name in get_group(typed).commands
 ]
 
 

@@ -128,6 +128,20 @@ def test_show_gives_programs_everything(recorded, capsys, format):
     assert (len(whole["phases"]), len(whole["attempts"])) == (1, 2)
 
 
+def test_show_says_who_paused_when_why_and_how(recorded, capsys):
+    why = {"by": "ann", "reason": "lunch", "mode": "now"}
+    store = open_store(f"sqlite:///{recorded / '.taskmark' / 'taskmark.db'}")
+    row = ExecutionRecord(execution_id="held-1", task_id="other", status="paused", started_at=START)
+    event = EventRecord(execution_id="held-1", kind="execution_paused", at=START, payload=why)
+    apply(store, [row, event])
+    assert run(["show", "held-1"]) == 0
+    shown = capsys.readouterr().out
+    assert f"now by ann since {START.astimezone():%Y-%m-%d %H:%M}: lunch" in shown
+    assert run(["show", "held-1", "-o", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)["paused"]
+    assert {name: told[name] for name in why} == why
+
+
 def test_logs_are_one_line_per_event(recorded, capsys):
     assert run(["logs", FIRST]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -171,6 +185,8 @@ def test_who_decides_is_the_user_unless_said(monkeypatch):
 
 
 def test_the_store_is_checked_and_brought_up_to_date(project, capsys):
+    (project / ".taskmark").mkdir()
+    (project / ".taskmark" / "taskmark.db").touch()
     assert run(["db", "check"]) == 1
     assert "taskmark db upgrade" in capsys.readouterr().out
     assert run(["db", "upgrade"]) == 0

@@ -155,6 +155,13 @@ def test_where_nothing_was_run_nothing_is_found_and_no_store_made(project, capsy
     assert not (project / ".taskmark" / "taskmark.db").exists()
 
 
+def test_what_cannot_be_understood_is_misuse_where_nothing_was_run_too(project, capsys):
+    for words in (["--after", "x"], ["--waiting", "--task", "a"], ["--waiting", "--after", ","]):
+        assert run(["list", *words]) == 2, words
+    assert "it takes no --task" in " ".join(capsys.readouterr().err.split())
+    assert not (project / ".taskmark").exists()
+
+
 # --- metrics --------------------------------------------------------------------------------------
 
 

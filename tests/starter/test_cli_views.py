@@ -1,13 +1,15 @@
 """The live view fits its terminal and says what matters; plain lines tell each change once."""
 
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 
 import pytest
 from rich.console import Console
 
+from starter.beats import Beat, Beats
 from starter.cli import terminal
 from starter.cli.live import LiveView
-from starter.cli.picture import decisions, headline, rows
+from starter.cli.picture import decisions, headline, paused, rows, step_row
 from starter.cli.plain import PlainView, changes
 from starter.cli.printable import duration, one_line, printable, rough, size
 from taskmark.contracts import Eta, Paused, PhaseView, Progress, StepStatus, StepView, Wait
@@ -46,13 +48,20 @@ def wait(kind: str = "approval", name: str = "go", **fields: object) -> Wait:
     return Wait.model_validate({"kind": kind, "name": name, "prompt": "Go on?", "since": START, **fields})
 
 
-def drawn(shown: Progress | None, width: int = 80, height: int = 24, trouble: str = "") -> list[str]:
+def drawn(
+    shown: Progress | None,
+    width: int = 80,
+    height: int = 24,
+    trouble: str = "",
+    beats: Beats | None = None,
+) -> list[str]:
     console = Console(width=width, height=height, force_terminal=True, color_system=None)
     view = LiveView(console, clock=lambda: NOW)
     if shown:
         view.show(shown)
     if trouble:
         view.trouble(trouble)
+    view.hear(beats or {})
     with console.capture() as captured:
         console.print(view.picture())
     return captured.get().rstrip("\n").split("\n")
@@ -119,11 +128,43 @@ def test_a_deadline_that_has_passed_is_not_shown():
         (wait("question"), [f"taskmark answer {ID} go VALUE"]),
         (wait("question", answer_schema={"enum": ["eu", "us"]}), [f"taskmark answer {ID} go eu"]),
         (wait("retry", "build"), [f"taskmark retry {ID} build", f"taskmark skip {ID} build"]),
-        (wait("budget"), [f"taskmark abort {ID}"]),
+        (wait("budget", "cost"), [f"taskmark raise {ID} cost LIMIT"]),
     ],
 )
 def test_each_kind_of_wait_has_its_commands(waits, commands):
     assert decisions(ID, waits)[: len(commands)] == commands
+
+
+def test_what_waits_in_a_sub_task_is_decided_there():
+    """Also if the execution itself has a gate of that name."""
+    below = f"{ID}/a/sub"
+    both = (wait(step="go"), wait(step="go", execution=below))
+    assert [decisions(ID, one, both)[0] for one in both] == [
+        f"taskmark approve {ID} go",
+        f"taskmark approve {below} go",
+    ]
+    assert decisions(ID, wait("retry", "part", execution=below))[0] == f"taskmark retry {below} part"
+
+
+def test_gates_that_share_a_name_have_commands_of_their_own():
+    """The items of a phase, also while only one of them waits; and steps that were called the same."""
+    items = (wait(step="go[0]"), wait(step="go[1]"))
+    assert [decisions(ID, one, items)[0] for one in items] == [
+        f"taskmark approve {ID} 'go[0]'",
+        f"taskmark approve {ID} 'go[1]'",
+    ]
+    assert decisions(ID, items[0], items[:1])[0] == f"taskmark approve {ID} 'go[0]'"
+    same = (wait(step="a_go"), wait(step="b_go"), wait("question", step="c"))
+    assert [decisions(ID, one, same)[0].split()[-1] for one in same[:2]] == ["a_go", "b_go"]
+    assert decisions(ID, same[2], same)[0] == f"taskmark answer {ID} go VALUE"
+    agents = (
+        wait("question", "go/ann", step="s[0]", asker="ann"),
+        wait("question", "go/bob", step="s[0]", asker="bob"),
+    )
+    assert [decisions(ID, one, agents)[0].split()[-2] for one in agents] == ["go/ann", "go/bob"]
+    assert f"    → taskmark approve {ID} 'go[1]'" in [
+        line.rstrip() for line in drawn(progress(phase("Ask"), status="waiting", waiting=items), height=30)
+    ]
 
 
 def test_before_the_first_answer_the_picture_says_so_or_why_not():
@@ -148,24 +189,63 @@ def test_without_unicode_the_picture_is_ascii(monkeypatch):
     monkeypatch.setattr("starter.cli.live.unicode_fits", lambda: False)
     text = "".join(drawn(progress(phase("Build", step("x"), percent=50), waiting=(wait(prompt="?"),))))
     assert "#######-------" in text
-    assert "✓" not in text
-    assert "▶" not in text
+    assert text.isascii()
+    assert drawn(None)[0].isascii()
 
 
-def test_the_estimate_is_no_more_certain_than_it_is():
-    declared = Eta(remaining_seconds=200, low=100, high=400)
-    assert (
-        headline(progress(percent=43, eta=declared), NOW) == "43 % · 1 min 35 s · ≈ 3 min left (as declared)"
-    )
-    measured = Eta(remaining_seconds=200, low=100, high=400, confidence=0.8, basis="history", samples=12)
-    assert "≈ 3 min left (2 min to 7 min, 80%, 12 runs)" in headline(progress(eta=measured), NOW)
+def test_the_title_keeps_its_place_whatever_is_said_of_the_end():
+    """The bar is as long as the terminal is wide, so it does not jump as words come and go."""
+    eta = Eta(remaining_seconds=200, low=100, high=400)
+    bars = [drawn(progress(percent=50, eta=one))[1].partition("  ")[0] for one in (None, eta)]
+    assert bars[0] == bars[1]
 
 
 def test_a_pause_says_by_whom_and_why():
     paused = Paused(reason="maintenance", by="ann")
-    told = headline(progress(status="pausing", paused=paused, in_flight=2), NOW)
-    assert told.endswith("pausing by ann: maintenance (2 in flight)")
-    assert headline(progress(status="paused", paused=Paused()), NOW).endswith("paused")
+    lines = drawn(progress(phase("Build"), status="pausing", paused=paused, in_flight=2), width=120)
+    assert lines[1].rstrip().endswith("1 min 35 s · pausing (2 in flight)")
+    assert lines[2].rstrip() == "paused by ann: maintenance"
+    assert drawn(progress(status="paused", paused=Paused()))[2].strip() == ""
+
+
+def test_a_pause_says_since_when_how_and_when_it_ends_by_itself():
+    one = Paused(by="ann", since=START, mode="now", until=START + timedelta(hours=1), then="abort")
+    since, until = (f"{at.astimezone():%Y-%m-%d %H:%M}" for at in (START, START + timedelta(hours=1)))
+    assert paused(one) == f", now by ann since {since} (ends the task at {until})"
+    again = one.model_copy(update={"then": "resume", "mode": "", "by": ""})
+    assert paused(again) == f" since {since} (goes on by itself at {until})"
+
+
+def test_a_running_step_shows_its_message_and_whether_it_lives():
+    steps = [step(name, attempt=1) for name in ("says", "silent", "lost", "offered")]
+    steps.append(step("again", attempt=2, error="exit code 2: a reason that is rather long"))
+    beats = {
+        ("Build", "says"): Beat("\x1b[2J line 7", NOW),
+        ("Build", "silent"): Beat("last words", NOW - timedelta(seconds=25)),
+        ("Build", "lost"): Beat("", NOW, lost=2),
+        ("Build", "offered"): Beat("", NOW - timedelta(seconds=70), taken=False),
+        ("Build", "again"): Beat("line 9", NOW),
+    }
+    lines = [line[6:66].rstrip() for line in drawn(progress(phase("Build", *steps)), beats=beats)]
+    assert lines[4:9] == [
+        "tool: says  �[2J line 7",
+        "tool: silent  silent for 25 s  last words",
+        "tool: lost  2 workers lost",
+        "tool: offered  no worker for 1 min",
+        "tool: again  attempt 2  line 9 · before: exit code 2: a rea…",
+    ]
+
+
+def test_only_running_steps_have_a_message_and_narrow_terminals_none():
+    beats = {("Build", name): Beat("line 7", NOW) for name in ("a", "b")}
+    shown = progress(phase("Build", step("a", "completed", finished_at=NOW), step("b")))
+    assert sum("line 7" in line for line in drawn(shown, beats=beats)) == 1
+    assert not any("line 7" in line for line in drawn(shown, width=40, beats=beats))
+
+
+def test_a_step_with_items_says_how_many_are_done():
+    lines = drawn(progress(phase("Loop", step("each", items_total=12, items_done=5))))
+    assert any("5/12" in line for line in lines)
 
 
 def test_a_final_headline_stops_the_clock():
@@ -176,6 +256,22 @@ def test_a_final_headline_stops_the_clock():
 def test_skipped_phases_and_retried_ones_say_so():
     found = rows(progress(phase("a", status="skipped"), phase("b", attempt=2)), NOW, 20)
     assert [row.note for row in found] == ["skipped", "attempt 2"]
+
+
+def test_an_attempt_says_of_how_many_where_that_is_known():
+    def of(number, most):
+        step = StepView(
+            id="x",
+            kind="tool",
+            name="x",
+            status="running",
+            attempt=number,
+            max_attempts=most,
+            started_at=START,
+        )
+        return step_row(step, NOW).note
+
+    assert [of(1, 3), of(2, 3), of(2, None), of(4, 3)] == ["", "attempt 2/3", "attempt 2", "attempt 4"]
 
 
 def test_the_live_view_gives_the_terminal_back():
@@ -190,6 +286,21 @@ def test_the_live_view_gives_the_terminal_back():
     text = captured.get()
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
     assert "Ctrl-C" not in text.rpartition("Build")[2]
+
+
+@pytest.mark.parametrize(("width", "up"), [(60, 10), (100, 0), (120, 0)])
+def test_lines_that_a_narrower_terminal_has_broken_are_taken_away(width, up):
+    """Of the eight lines, those of the phase and of its two steps take two rows each there."""
+    console = Console(width=100, height=24, force_terminal=True)
+    view = LiveView(console, clock=lambda: NOW)
+    view.show(progress(phase("Build", step("x"), step("y"))))
+    with console.capture(), view:
+        view.draw()
+        console.width = width
+        console.file = file = StringIO()
+        view.draw()
+    assert (f"\x1b[{up}A\r\x1b[J" in file.getvalue()) == bool(up)
+    assert ("\x1b[J" in file.getvalue()) == bool(up)
 
 
 # --- plain lines ----------------------------------------------------------------------------------
@@ -217,6 +328,35 @@ def test_each_change_is_told_once():
         "03:04:05 step Build: compile completed after 1 min 35 s",
         "03:04:05 phase Build completed after 1 min 35 s",
     ]
+
+
+def test_what_a_step_says_is_told_if_it_is_new_and_at_most_every_ten_seconds():
+    told: list[str] = []
+    seconds = iter(range(0, 600, 4))
+    now = [START]
+
+    def clock() -> datetime:
+        return now[0]
+
+    view = PlainView(told.append, clock=clock)
+    view.show(progress(phase("Build", step("compile"), step("done", "completed", finished_at=NOW))))
+    told.clear()
+    for said in ("one", "one", "two", "three", "three", "three", "", "three"):
+        now[0] = START + timedelta(seconds=next(seconds))
+        view.hear({("Build", "compile"): Beat(said), ("Build", "done"): Beat("over")})
+    assert told == [
+        "03:04:05 step Build: compile says: one",
+        "03:04:17 step Build: compile says: three",
+    ]
+
+
+def test_steps_of_a_large_phase_say_nothing():
+    told: list[str] = []
+    view = PlainView(told.append, clock=lambda: START)
+    view.show(progress(phase("Loop", *(step(f"s{n}") for n in range(30)))))
+    told.clear()
+    view.hear({("Loop", f"s{n}"): Beat("here") for n in range(30)})
+    assert told == []
 
 
 def test_a_large_phase_tells_tenths_and_failures_only():
@@ -336,7 +476,16 @@ def test_durations_read_as_people_say_them(seconds, text):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.2, "1 s"), (4.2, "5 s"), (100, "2 min"), (9000, "2.5 h"), (200_000, "2.3 d")]
+    ("seconds", "text"),
+    [
+        (0.2, "1 s"),
+        (4.2, "5 s"),
+        (59.5, "1 min"),
+        (100, "2 min"),
+        (7200, "2 h"),
+        (9000, "2.5 h"),
+        (200_000, "2.3 d"),
+    ],
 )
 def test_estimates_are_rounded(seconds, text):
     assert rough(seconds) == text

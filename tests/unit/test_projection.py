@@ -69,7 +69,7 @@ def test_its_last_event_tells_how_it_ended(status, kind):
     assert [event.kind for event in events] == ["execution_started", kind]
     retry = {"will_retry": False} if status in ("failed", "timed_out") else {}
     told = {"status": status, "success": status.startswith("completed"), **retry}
-    assert events[-1].payload == {**told, "error": "out of luck"}
+    assert events[-1].payload == {**told, "error": "out of luck", "output": '{"o": 1}'}
     assert (events[0].at, events[-1].at) == (START, END)
     assert ended_event("e", ExecutionStatus(status), None, END).payload == told
 

@@ -76,3 +76,9 @@ def test_files_are_those_a_writing_tool_tells() -> None:
     assert written_by("tool", "read-file", {"path": "a.txt"}) == ()
     assert written_by("agent", "write-file", {"path": "a.txt"}) == ()
     assert written_by("tool", "write-file", None) == ()
+
+
+def test_a_browser_wrote_what_it_kept() -> None:
+    kept = {"screenshots": [{"path": "a.png", "bytes": 1}], "downloads": [{"path": "b.pdf"}, {"name": "?"}]}
+    assert written_by("tool", "browser", kept) == ("a.png", "b.pdf")
+    assert written_by("tool", "browser", None) == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 import traceback
 import uuid
 from collections.abc import Callable
@@ -86,6 +87,101 @@ def test_names_are_kept(one: str, other: str) -> None:
     assert stack_hash(one) != stack_hash(other)
 
 
+FRAMES = """Traceback (most recent call last):
+  File "/srv/app/load.py", line 12, in read
+    raise problem('/data/{}.csv', order_17)
+"""
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("OSError: No such file: '/data/alice.csv'", "OSError: No such file: '/data/bob.csv'"),
+        ("OSError: No such file: '/data/alice.csv'", "OSError: No such file: '/home/x/my own/bob'"),
+        ("OSError: no 'data/alice.csv'", "OSError: no 'other data/deeper/bob.csv'"),
+        ("OSError: no 'alice.csv'", 'OSError: no "bob.txt"'.replace('"', "'")),
+        ("OSError: no ./alice", "OSError: no ../a/bob"),
+        ("OSError: no /data/alice.csv", "OSError: no /var/bob"),
+        (r"OSError: no 'C:\\data\\alice.csv'", "OSError: no '/data/bob.csv'"),
+        ("Error: ENOENT, open '/data/alice.csv'", "Error: ENOENT, open '/data/bob.csv'"),
+        ("  | OSError: no '/data/alice.csv'", "  | OSError: no '/data/bob.csv'"),
+        (
+            "ApiError: No such customer: 'cus_9s6XKzkNRiz8i3'",
+            "ApiError: No such customer: 'cus_4QFJOjw2pOmAGJ'",
+        ),
+        ("ApiError: cus_9s6XKzkNRiz8i3", "ApiError: cus_AbQzLkPwXyNmRt"),
+        ("ApiError: order_17 is gone", "ApiError: order_18 is gone"),
+        ("ApiError: order_17_item_2 is gone", "ApiError: order_18_item_31 is gone"),
+        (
+            "StepFailed: exec-1767323045678-demo/load[3]#2 broke",
+            "StepFailed: exec-1767323045999-demo/read broke",
+        ),
+        ("StepFailed: exec-1767323045678-demo broke", "StepFailed: exec-key-0123456789abcdef-other broke"),
+        (
+            "StepFailed: exec-a-2026-01-02T03:04:05Z/load broke",
+            "StepFailed: exec-b-2027-01-02T03:04:05Z broke",
+        ),
+        ("Error: job 01ARZ3NDEKTSV4RRFFQ69G5FAV", "Error: job 01BX5ZZKBKACTAV9WEVGEMMVRZ"),
+    ],
+)
+def test_paths_and_ids_in_messages_do_not_count(one: str, other: str) -> None:
+    assert stack_hash(FRAMES + one) == stack_hash(FRAMES + other)
+    assert stack_hash(one) == stack_hash(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("OSError: No such file: '/data/a.csv'", "OSError: Is a directory: '/data/a.csv'"),
+        ("OSError: No such file: '/data/a.csv'", "OSError: No such file: 'alice'"),
+        ("KeyError: 'user.name'", "KeyError: 'user.price'"),
+        ("ApiError: No such customer: 'cus_9s6XKzkNRiz8i3'", "ApiError: No such charge: 'ch_9s6XKzkNRiz8i3'"),
+        ("ApiError: order_17 is gone", "ApiError: item_17 is gone"),
+        ("NameError: name 'load_sha256' is not defined", "NameError: name 'load_base64' is not defined"),
+        ("NameError: name 'parse_v1' is not defined", "NameError: name 'parse_v2' is not defined"),
+        ("NameError: name 'get_user_name' is not defined", "NameError: name 'get_user_price' is not defined"),
+        ("TypeError: no Base64Decoder", "TypeError: no Base32Decoder"),
+        ("TypeError: unsupported 'text/html'", "TypeError: unsupported 'application/json'"),
+        ("TypeError: bad operand for '/'", "TypeError: bad operand for '*'"),
+    ],
+)
+def test_what_else_messages_say_counts(one: str, other: str) -> None:
+    assert stack_hash(FRAMES + one) != stack_hash(FRAMES + other)
+    assert stack_hash(one) != stack_hash(other)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("/data/{}.csv", "/data/other.csv"), ("order_17", "order_18"), ("load.py", "save.py")]
+)
+def test_frames_count_with_the_paths_and_names_in_their_code(old: str, new: str) -> None:
+    """What stands in a program is the same in every run."""
+    assert stack_hash(FRAMES + "E: x") != stack_hash(FRAMES.replace(old, new) + "E: x")
+
+
+_words = st.from_regex(r"[a-z]{3,12}", fullmatch=True)
+
+
+@given(
+    one=st.tuples(_words, _words, _words), other=st.tuples(_words, _words, _words), seed=st.integers(0, 2**32)
+)
+def test_bugs_that_differ_in_a_name_a_type_or_a_word_have_two_hashes(
+    one: tuple[str, str, str], other: tuple[str, str, str], seed: int
+) -> None:
+    """Whatever ids and paths there are; and the same with others is one."""
+
+    def told(words: tuple[str, str, str], chance: random.Random) -> str:
+        function, kind, word = words
+        folder, number = chance.choice(["/srv", "/home/ann/x", "C:/data"]), chance.randrange(10**6)
+        return (
+            f'Traceback (most recent call last):\n  File "{folder}/load.py", line {number}, in {function}\n'
+            f"    raise problem\n{kind.title()}Error: {word} '{folder}/{number}.csv' of order_{number}"
+        )
+
+    chance = random.Random(seed)
+    assert stack_hash(told(one, chance)) == stack_hash(told(one, chance))
+    assert (stack_hash(told(one, chance)) == stack_hash(told(other, chance))) == (one == other)
+
+
 _paths = st.lists(st.from_regex(r"[a-z]{1,8}", fullmatch=True), max_size=4).map("/".join)
 
 
@@ -107,6 +203,16 @@ def test_any_line_number_id_and_folder_gives_one_hash(line: int, number: int, fo
 def test_any_text_has_a_hash_and_always_the_same(text: str) -> None:
     assert stack_hash(text) == stack_hash(text)
     assert len(stack_hash(text)) == 64
+
+
+@pytest.mark.parametrize(
+    "piece", ["'a/", "'a /", "/", "a_1", "aB1", "exec-a-", "exec-1-a/", "'", "a.b ", "C:\\\\"]
+)
+def test_a_hostile_message_takes_no_more_than_its_length(piece: str) -> None:
+    """What is not linear would take minutes."""
+    begin = time.process_time()
+    stack_hash((piece * 2**17)[: 2**17])
+    assert time.process_time() - begin < 20
 
 
 def _stack(function: Callable[[int], object], value: int) -> str:

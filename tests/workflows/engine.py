@@ -8,6 +8,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,12 +16,21 @@ from uuid import uuid4
 import probe
 
 from starter.gateway import TaskClient
+from starter.learning import Learning
 from starter.wiring import Wiring
 from taskmark.contracts import Progress, TaskResult
 from taskmark.errors import Unreachable
 
 PATIENCE = 60.0
 """Seconds until a test that waits for something gives up; nothing is measured by it."""
+
+AGENTS = {"ann": "probe:yes", "bob": "probe:yes", "cid": "probe:no", "dud": "probe:fail", "eve": "probe:echo"}
+AGENTS |= {"fay": "probe:asks", "gus": "probe:asks"}
+AGENTS |= {
+    "tok": "probe:use-10-0.5",
+    "big": "probe:use-40-2.0",
+    "fla": "probe:flaky-1",
+}
 
 UNCACHED = bool(os.environ.get("TASKMARK_TEST_UNCACHED"))
 """Whether the worker of the tests keeps no workflow in memory.
@@ -31,7 +41,25 @@ loses nothing but four seconds, in which a short limit passes.
 """
 
 
-class Forgetful(Wiring):
+def make_root(root: Path) -> Path:
+    """Fills a folder with the agents that the tests ask."""
+    (root / "agents").mkdir(parents=True)
+    (root / "tasks").mkdir()
+    for name, model in AGENTS.items():
+        (root / "agents" / f"{name}.md").write_text(f"---\nname: {name}\nmodel: {model}\n---\nBe {name}.\n")
+    return root
+
+
+class Curious(Wiring):
+    """Wires a worker that soon knows what has just been."""
+
+    @cached_property
+    def learning(self) -> Learning:
+        """Looks again after a moment, not after a minute."""
+        return Learning(self._past, fresh_seconds=0.2)
+
+
+class Forgetful(Curious):
     """Wires a worker that replays a workflow's whole history for each of its tasks."""
 
     def _slots(self) -> dict[str, Any]:

@@ -50,12 +50,12 @@ ENDED = ("CANCELED", "COMPLETED")
 ENDS = pytest.mark.parametrize("end", [cancel, abort])
 
 
-async def ended(engine: Engine, execution: str, end: End) -> TaskResult:
+async def ended(engine: Engine, execution: str, end: End, soon: float = SOON) -> TaskResult:
     """Ends the execution and returns its result, having checked what holds for every one."""
     begin = time.monotonic()
     await end(engine, execution)
     result = await engine.wait(execution)
-    assert time.monotonic() - begin < SOON, await timeline(engine, execution)
+    assert time.monotonic() - begin < soon, await timeline(engine, execution)
     assert result.status == "cancelled"
     assert result.error is not None
     assert result.error.message == ("aborted by ann: enough" if end is abort else "cancelled")
@@ -236,6 +236,42 @@ async def test_a_sub_task_ends_with_its_parent(engine: Engine, end: End) -> None
     assert await temporal_status(engine, child) == "CANCELED"
     assert engine.names(child, "cancelled") == [name]
     assert result.steps["sub"].status == "cancelled"
+
+
+@ENDS
+@pytest.mark.parametrize("before", ["running", "pausing"])
+@pytest.mark.semantics("C19", "C7", "C9")
+async def test_whatever_stands_in_sub_tasks_ends_and_leaves_no_process(
+    engine: Engine, end: End, before: str
+) -> None:
+    """One of them waits for a person, one is held after a failure, one runs a tree of processes."""
+    marker = f"6{int(unique('')[:6], 16)}"
+    command = f'"(sleep {marker} & (setsid sleep {marker} &) ; wait) & sleep {marker}"'
+    steps = {
+        "waits": "approval: go - Go?",
+        "held": "validation: 1 > 2 - Never",
+        "works": f"tool: shell\n  with: {{command: {command}, shell: true}}",
+    }
+    names = {word: unique("sub-") for word in steps}
+    for word, step in steps.items():
+        inner = f"## Phase: Inner\nonFailure: pause\n### Steps\n- {step}\n"
+        engine.file(f"tasks/{names[word]}.md", f"# {word}\n\n{inner}")
+    text = "\n".join(
+        f"## Phase: {word}\n### Steps\n- task: {name}\n  id: {word}_sub\n" for word, name in names.items()
+    )
+    execution = await engine.start(text)
+    for word in ("waits", "held"):
+        await until_temporal(engine, f"{execution}/{word}/{word}_sub", "RUNNING")
+        await engine.until_status(f"{execution}/{word}/{word}_sub", "waiting")
+    await until(lambda: asyncio.to_thread(processes, marker), lambda found: len(found) >= 3)
+    if before == "pausing":
+        await pause(engine, execution, "waits", "held", "works")
+        await engine.until_status(execution, "pausing")
+    await ended(engine, execution, end, 2 * SOON)  # of workflows below each other one ends after the other
+    for word in steps:
+        for workflow in (word, f"{word}/{word}_sub", f"{word}/{word}_sub/inner"):
+            assert await temporal_status(engine, f"{execution}/{workflow}") == "CANCELED", workflow
+    await until_processes(marker, 0, SOON)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from engine import PATIENCE, Engine
+from observing import unique, until
 from temporalio import workflow
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -99,6 +100,48 @@ async def test_running_executions_are_listed_with_task_and_status(engine: Engine
     assert (found[execution].task, found[execution].status) == ("test", "running")
     engine.release("listed")
     await engine.wait(execution)
+
+
+async def test_an_execution_is_found_in_temporal_by_the_beginning_of_its_id_after_its_end_too(
+    engine: Engine,
+) -> None:
+    name, client = unique("kept-"), engine.client
+    for end in ("-1", "-2", "-22"):
+        await engine.wait(await engine.start("## Phase: A\n### Steps\n- A note", id=name + end))
+    await until(lambda: client.active(beginning=name), lambda found: not found)
+    assert [await client.kept(name + end) for end in ("-1", "-2", "-22")] == [
+        f"{name}-{n}" for n in (1, 2, 22)
+    ]
+    await engine.wait(await engine.start("## Phase: A\n### Steps\n- A note", id=f"{name}-one-{name}"))
+
+    async def only() -> str:
+        return await client.kept(f"{name}-one")
+
+    assert await until(only, lambda found: found != f"{name}-one") == f"{name}-one-{name}"
+    with pytest.raises(UnknownExecution, match="Several"):
+        await client.kept(name)
+    assert await client.kept("nobody-knows-it") == "nobody-knows-it"
+
+
+async def test_who_waits_beside_what_runs_is_told_with_what_for(engine: Engine) -> None:
+    name = unique()
+    text = f"""
+        ## Phase: A
+        parallel: true
+        ### Steps
+        - tool: hold
+          with: {{name: {name}}}
+        - approval: go - Go?
+        """
+    execution = await engine.start(text)
+    await engine.until_trace(execution, "start", name)
+    progress = await engine.until(execution, lambda p: p.waiting)
+    found = {one.execution_id: one for one in (await engine.client.waiting()).executions}
+    assert (progress.status, [w.name for w in found[execution].waiting]) == ("running", ["go"])
+    engine.release(name)
+    await engine.client.approve(execution, "go")
+    await engine.wait(execution)
+    assert execution not in [one.execution_id for one in (await engine.client.waiting()).executions]
 
 
 async def test_the_history_lists_executions_and_their_attempts(engine: Engine) -> None:

@@ -16,6 +16,7 @@ from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
+from starter.catching_up import closed_in_temporal
 from taskmark.contracts import ARTIFACT_KEY, RECORD_ACTIVITY, RESULT_LIMIT, TaskResult, is_artifact
 from taskmark.errors import UnknownExecution
 from taskmark.records import ExecutionRecord
@@ -356,3 +357,17 @@ async def test_the_store_learns_of_an_execution_that_was_terminated(engine: Engi
     assert row.finished_at is not None
     events = await asyncio.to_thread(history.events, execution)
     assert [event.kind for event in events][-1] == "execution_failed"
+
+
+async def test_what_has_ended_is_told_apart_by_any_id_that_people_choose(engine: Engine) -> None:
+    """Ids go into a list filter; one that runs again after it ended is not told to have ended."""
+    odd = """it's "odd" \\\\ or ') OR WorkflowId IN ('"""
+    handle = await engine.client.client.start_workflow("Nobody", id=odd, task_queue="nobody")
+    again = await engine.client.client.start_workflow("Nobody", id="again", task_queue="nobody")
+    for one in (handle, again):
+        await one.terminate()
+    await engine.client.client.start_workflow("Nobody", id="again", task_queue="nobody")
+    async with asyncio.timeout(PATIENCE):
+        while await closed_in_temporal(engine.client.client, [odd, "again", "unknown"]) != {odd}:
+            await asyncio.sleep(0.05)
+    await engine.client.client.get_workflow_handle("again").terminate()

@@ -466,6 +466,57 @@ async def test_a_held_phase_tells_why_and_runs_again_on_retry(engine: Engine) ->
     assert (result.phases["a"].attempts, result.steps["bad"].attempts) == (3, 3)
 
 
+@pytest.mark.semantics("R14", "C5")
+async def test_a_held_phase_waits_for_longer_than_its_timeout(engine: Engine) -> None:
+    execution = await held(engine, HELD.replace("onFailure: pause", "onFailure: pause\ntimeout: 1500ms", 1))
+    await asyncio.sleep(2)
+    assert (await engine.client.progress(execution)).status == "waiting"
+    for _ in range(2):
+        await engine.client.retry(execution, "a")
+        await engine.until(execution, lambda p: p.status != "waiting" or p.phases[0].attempt == 2)
+    assert (await engine.wait(execution)).status == "completed"
+
+
+@pytest.mark.semantics("R22", "P12")
+async def test_a_phase_that_ran_out_of_its_time_is_held_and_has_it_again(engine: Engine) -> None:
+    """However often: what ran is ended, and what has completed stays."""
+    name = unique()
+    text = f"""
+        ## Phase: A
+        onFailure: pause
+        timeout: 1 second
+        ### Steps
+        - tool: effect
+          with: {{name: first}}
+        - tool: hold
+          id: long
+          with: {{name: {name}}}
+        """
+    execution = await held(engine, text)
+    (wait,) = (await engine.client.progress(execution)).waiting
+    assert "longer than its timeout" in wait.prompt
+    await engine.client.retry(execution, "a")
+    again = await engine.until(execution, lambda p: p.waiting and p.waiting[0].since != wait.since)
+    assert "longer than its timeout" in again.waiting[0].prompt
+    engine.release(name)
+    await engine.client.retry(execution, "a")
+    result = await engine.wait(execution)
+    assert (result.status, result.phases["a"].attempts) == ("completed", 3)
+    assert engine.names(execution) == ["first", name, name, name]
+
+
+@pytest.mark.semantics("R22")
+async def test_a_phase_that_ran_out_of_its_time_stays_failed_if_it_is_skipped(engine: Engine) -> None:
+    name = unique()
+    steps = f"- tool: hold\n  with: {{name: {name}}}"
+    execution = await held(engine, f"## Phase: A\nonFailure: pause\ntimeout: 1 second\n### Steps\n{steps}")
+    await engine.client.skip(execution, "a")
+    result = await engine.wait(execution)
+    assert result.status == "completed_with_errors"
+    assert result.phases["a"].error is not None
+    assert result.phases["a"].error.type == "timed_out"
+
+
 @pytest.mark.semantics("R14", "R13")
 async def test_a_held_phase_that_is_skipped_stays_failed_and_the_task_goes_on(engine: Engine) -> None:
     execution = await held(engine)
@@ -480,7 +531,9 @@ async def test_a_held_phase_that_is_skipped_stays_failed_and_the_task_goes_on(en
 async def test_a_held_phase_is_also_named_by_one_of_its_steps(engine: Engine) -> None:
     execution = await held(engine)
     handle = engine.client.client.get_workflow_handle(execution)
-    assert (await handle.execute_update("skip", {"step": "bad"}))["name"] == "a"
+    assert (await handle.execute_update("retry", {"step": "bad"}))["name"] == "a"
+    await engine.until(execution, lambda p: p.phases[0].attempt == 2 and p.waiting)
+    await engine.client.skip(execution, "a")
     assert (await engine.wait(execution)).status == "completed_with_errors"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from inspecting import no_task_failed
 from observing import pause, stored_events, unique
 from temporalio.client import WorkflowUpdateFailedError
 
+from starter.cli.picture import decisions
 from taskmark.errors import Refused
 
 APPROVAL = "## Phase: Ask\n### Steps\n- approval: go - Shall it go on?\n"
@@ -144,6 +146,8 @@ async def test_each_item_of_a_phase_has_a_gate_of_its_own(engine: Engine) -> Non
         ("go[1]", "Shall 20 go on?"),
     }
     assert "go[0], go[1]" in await refused(engine, execution, "approve", {"gate": "go"})
+    shown = [shlex.split(decisions(execution, one, progress.waiting)[0]) for one in progress.waiting]
+    assert sorted(words[3] for words in shown) == ["go[0]", "go[1]"], "what commands people are told"
     await engine.client.approve(execution, "go[1]")
     await engine.until_trace(execution, "end", "did 20")
     assert engine.names(execution) == ["did 20"]
@@ -430,6 +434,30 @@ async def test_a_payload_with_only_the_gate_approves(engine: Engine) -> None:
     handle = engine.client.client.get_workflow_handle(execution)
     assert (await handle.execute_update("approve", {"gate": "go"}))["decision"] == "approved"
     assert (await engine.wait(execution)).status == "completed"
+
+
+@pytest.mark.semantics("G2")
+@pytest.mark.parametrize(
+    ("update", "payload"),
+    [
+        ("approve", {"gate": "go", "approved": False}),
+        ("approve", {"gate": "go", "decison": "rejected"}),
+        ("retry", {"phase": "ask", "input": {"a": 1}}),
+        ("raise", {"budget": "tokens", "limit": 1, "to": 2}),
+    ],
+    ids=str,
+)
+async def test_a_decision_with_a_field_that_nobody_knows_is_refused(
+    engine: Engine, update: str, payload: dict[str, Any]
+) -> None:
+    """A slip of the pen must not approve."""
+    execution = await waiting(engine, APPROVAL)
+    handle = engine.client.client.get_workflow_handle(execution)
+    with pytest.raises(WorkflowUpdateFailedError) as caught:
+        await handle.execute_update(update, payload)
+    assert list(payload)[-1] in str(caught.value.cause)
+    assert (await engine.client.progress(execution)).status == "waiting"
+    await engine.client.abort(execution)
 
 
 @pytest.mark.semantics("G5")

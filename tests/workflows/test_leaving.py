@@ -27,7 +27,7 @@ STATES = {
     "waits": ("- wait: 1 hour", "running"),
     "backoff": ("- tool: flaky\n  retry: {maxAttempts: 2, backoffMs: 60000}", "running"),
     "items": ("- tool: hold\n  forEach: [1, 2, 3]\n  with: {name: NAME}", "running"),
-    "sub-task": ("- task: SUB", "running"),
+    "sub-task": ("- task: SUB", "waiting"),
 }
 HEADS = {"held": ("onFailure: pause\n### Steps\n- validation: 1 > 2 - No", "waiting")}
 

@@ -225,7 +225,7 @@ async def test_a_pause_while_phases_start_reaches_every_one_of_them(engine: Engi
 
 @pytest.mark.semantics("C1", "C3", "C2")
 async def test_twenty_fast_cycles_run_no_step_twice_and_none_while_paused(engine: Engine) -> None:
-    steps = "\n".join(f"- tool: effect\n  with: {{name: NAME{n}, seconds: 0.01}}" for n in range(25))
+    steps = "\n".join(f"- tool: effect\n  with: {{name: NAME{n}, seconds: 0.01}}" for n in range(80))
     text = "\n\n".join(f"## Phase: {p}\n### Steps\n{steps.replace('NAME', p)}" for p in ("A", "B"))
     seed = random.randrange(2**32)
     print(f"seed {seed}")
@@ -244,7 +244,7 @@ async def test_twenty_fast_cycles_run_no_step_twice_and_none_while_paused(engine
         await asyncio.sleep(chance.random() * 0.02)
     result = await engine.wait(execution)
     assert result.status == "completed"
-    assert len(await scheduled_once(engine, execution)) == 50
+    assert len(await scheduled_once(engine, execution)) == 160
     assert reached > 0
     assert len(await stored_events(engine, execution, "execution_paused", 20)) == 20
     assert len(await stored_events(engine, execution, "execution_resumed", 20)) == 20

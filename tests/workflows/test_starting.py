@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 import zlib
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from engine import Engine
-from inspecting import activities, children, no_task_failed, refusal, start_raw
+from inspecting import activities, children, no_task_failed, refusal, start_raw, temporal
 from observing import until
 
-from starter.embedded.binary import look
 from taskmark.contracts import COMPILE_ACTIVITY, PHASE_WORKFLOW, RESULT_LIMIT
 from taskmark.errors import Conflict
 from taskmark.task import parse_text
@@ -66,6 +64,18 @@ async def test_a_start_with_a_checked_definition_compiles_nothing(engine: Engine
     handle = await start_raw(engine, {"definition": definition()})
     assert (await handle.result())["outputs"] == {"only": {"double": 4}}
     assert COMPILE_ACTIVITY not in await activities(engine, handle.id)
+
+
+@pytest.mark.semantics("S1")
+async def test_a_definition_that_is_started_by_hand_gets_what_everybody_gets(engine: Engine) -> None:
+    """Nobody writes limits by hand; what needs the engine of today, as a budget does, is there."""
+    text = "# T\n\n```yaml\nbudget: {agentCalls: 1}\n```\n\n## Phase: A\n### Steps\n"
+    text += "- agent: ann - Ask\n  forEach: [1, 2]\n"
+    handle = await start_raw(engine, {"definition": definition(text)})
+    progress = await engine.until_status(handle.id, "waiting")
+    assert [wait.kind for wait in progress.waiting] == ["budget"]
+    await engine.client.abort(handle.id)
+    assert (await engine.wait(handle.id)).status == "cancelled"
 
 
 @pytest.mark.semantics("S1")
@@ -404,23 +414,6 @@ async def test_the_execution_id_is_the_workflow_id_and_phases_are_its_children(e
 # --- the Temporal CLI ---------------------------------------------------------------------------------
 
 
-async def _temporal(engine: Engine, *arguments: str) -> Any:
-    """Runs the real CLI against the real server and returns what it prints as JSON."""
-    server = engine.client.server
-    assert server is not None
-    binary, _ = look(engine.client.wiring.settings)
-    assert binary is not None
-    command = [*arguments, "--address", server.address, "--output", "json"]
-    environment = {"PATH": os.environ["PATH"], "HOME": str(engine.root)}
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        str(binary.path), *command, stdout=pipe, stderr=pipe, env=environment
-    )
-    out, err = await process.communicate()
-    assert process.returncode == 0, (arguments, err.decode())
-    return json.loads(out) if out.strip() else None
-
-
 @pytest.mark.semantics("S1", "S7")
 async def test_people_run_a_task_with_nothing_but_the_temporal_cli(engine: Engine) -> None:
     """Start, pause, query, resume, approve: with the names that the documentation promises."""
@@ -437,7 +430,7 @@ async def test_people_run_a_task_with_nothing_but_the_temporal_cli(engine: Engin
     name = f"cli-{uuid4().hex[:8]}"
     on = ("--workflow-id", name)
     start = '{"task":"by-hand","inputs":{}}'
-    await _temporal(
+    await temporal(
         engine,
         "workflow",
         "start",
@@ -450,17 +443,64 @@ async def test_people_run_a_task_with_nothing_but_the_temporal_cli(engine: Engin
         *on,
     )
     await engine.until_trace(name, "start", "byhand")
-    await _temporal(engine, "workflow", "signal", "--name", "pause", *on)
+    await temporal(engine, "workflow", "signal", "--name", "pause", *on)
     assert (await engine.until(name, lambda p: p.paused)).status == "pausing"
-    told = await _temporal(engine, "workflow", "query", "--type", "progress", *on)
+    told = await temporal(engine, "workflow", "query", "--type", "progress", *on)
     assert told["queryResult"][0]["status"] in ("pausing", "paused"), told
-    await _temporal(engine, "workflow", "signal", "--name", "resume", "--input", '{"by":"ann"}', *on)
+    await temporal(engine, "workflow", "signal", "--name", "resume", "--input", '{"by":"ann"}', *on)
     engine.release("byhand")
     await engine.until_status(name, "waiting")
     decision = ("--input", '{"gate":"go","by":"ann","comment":"fine"}')
-    await _temporal(engine, "workflow", "update", "execute", "--name", "approve", *decision, *on)
+    await temporal(engine, "workflow", "update", "execute", "--name", "approve", *decision, *on)
     result = await engine.wait(name)
     assert (result.status, result.steps["go"].output["by"]) == ("completed", "ann")
+
+
+@pytest.mark.semantics("G4", "G7", "R18", "R19")
+async def test_people_decide_and_correct_with_nothing_but_the_temporal_cli(engine: Engine) -> None:
+    """Approve what was shown, answer, retry with other inputs, skip a step."""
+    task = """\
+        # Corrected
+
+        ```yaml
+        requirements:
+          size: {type: integer, default: 0}
+        ```
+
+        ## Phase: Ask
+        ### Steps
+        - approval: go - Shall it go on?
+        - question: where - Where to?
+
+        ## Phase: Look
+        onFailure: pause
+        dependsOn: [Ask]
+        ### Steps
+        - validation: inputs.size == 1 - Not one
+        - validation: 1 > 2 - Never
+          id: never
+        - tool: effect
+          with: {name: "to {{ inputs.size }}"}
+    """
+    engine.file("tasks/corrected.md", task)
+    name = f"cli-{uuid4().hex[:8]}"
+    await engine.client.start("corrected", id=name)
+
+    async def update(what: str, payload: str, prompt: str) -> dict[str, Any]:
+        progress = await engine.until(name, lambda p: any(prompt in wait.prompt for wait in p.waiting))
+        payload = payload.replace("SHOWN", progress.waiting[0].shown)
+        words = ("update", "execute", "--name", what, "--input", payload, "--workflow-id", name)
+        told: dict[str, Any] = await temporal(engine, "workflow", *words)
+        return told
+
+    await update("approve", '{"gate": "go", "by": "ann", "shown": "SHOWN"}', "Shall it")
+    await update("answer", '{"question": "where", "value": "Rome"}', "Where")
+    await update("retry", '{"phase": "look", "inputs": {"size": 1}, "by": "ann"}', "Not one")
+    await update("skip", '{"step": "never", "by": "ann", "comment": "it never is"}', "Never")
+    result = await engine.wait(name)
+    assert (result.status, result.steps["where"].output) == ("completed", "Rome")
+    assert result.steps["never"].reason == "skipped by ann: it never is"
+    assert engine.names(name) == ["to 1"]
 
 
 @pytest.mark.semantics("S1")
@@ -470,9 +510,9 @@ async def test_people_cancel_a_task_with_nothing_but_the_temporal_cli(engine: En
         {"source": "# A\n\n## Phase: A\n### Steps\n- tool: hold\n  with: {name: clicancel}\n"}
     )
     start = ("--type", "TaskWorkflow", "--task-queue", "taskmark", "--input", source)
-    await _temporal(engine, "workflow", "start", *start, "--workflow-id", name)
+    await temporal(engine, "workflow", "start", *start, "--workflow-id", name)
     await engine.until_trace(name, "start", "clicancel")
-    await _temporal(engine, "workflow", "cancel", "--workflow-id", name)
+    await temporal(engine, "workflow", "cancel", "--workflow-id", name)
     assert (await engine.wait(name)).status == "cancelled"
     await engine.until_trace(name, "cancelled", "clicancel")
 

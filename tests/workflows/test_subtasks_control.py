@@ -18,6 +18,8 @@ from observing import (
     until_temporal,
 )
 
+from taskmark.errors import Refused
+
 QUIET = 0.25
 
 
@@ -188,4 +190,91 @@ async def test_a_pause_reaches_a_sub_task_of_a_sub_task(engine: Engine) -> None:
     await asyncio.sleep(QUIET)
     assert engine.names(deepest) == [name]
     await engine.client.resume(execution)
+    assert (await engine.wait(execution)).status == "completed"
+
+
+# --- G13: what waits in a sub-task ------------------------------------------------------------------
+
+
+ASKS = "- approval: go - May it go on?\n- tool: effect\n  with: {name: inner}"
+
+
+@pytest.mark.semantics("G13", "C5")
+async def test_what_waits_in_a_sub_task_is_seen_above_and_decided_below(engine: Engine) -> None:
+    """Nothing else can go on, so the execution waits as well, and its time limit stands."""
+    sub = subtask(engine, ASKS)
+    outer = f"```yaml\nmaxExecutionTime: 3s\n```\n\n## Phase: A\n### Steps\n- task: {sub}\n  id: sub"
+    execution = await engine.start(outer)
+    progress = await engine.until_status(execution, "waiting")
+    (wait,) = progress.waiting
+    child = f"{execution}/a/sub"
+    waiting = [one for one in (await engine.client.waiting()).executions if execution in one.execution_id]
+    assert [one.execution_id for one in waiting] == [child]
+    assert (wait.kind, wait.name, wait.execution) == ("approval", "go", child)
+    with pytest.raises(Refused, match=child):
+        await engine.client.approve(execution, "go")
+    await asyncio.sleep(3)
+    assert (await engine.client.progress(execution)).status == "waiting"
+    await engine.client.approve(child, "go")
+    result = await engine.wait(execution)
+    assert result.status == "completed"
+    assert engine.names(child) == ["inner"]
+    await no_task_failed(engine.client.client.get_workflow_handle(execution))
+
+
+@pytest.mark.semantics("G13")
+async def test_beside_what_waits_in_a_sub_task_others_go_on(engine: Engine) -> None:
+    """And what waits two levels below is seen as well."""
+    name = unique()
+    inner = subtask(engine, ASKS)
+    middle = subtask(engine, f"- task: {inner}\n  id: sub")
+    steps = f"- task: {middle}\n  id: sub\n- tool: hold\n  with: {{name: {name}}}"
+    execution = await engine.start(f"## Phase: A\nparallel: true\n### Steps\n{steps}")
+    progress = await engine.until(execution, lambda p: p.waiting)
+    assert (progress.status, progress.in_flight) == ("running", 1)
+    assert progress.waiting[0].execution == f"{execution}/a/sub/inner/sub"
+    engine.release(name)
+    await engine.until_status(execution, "waiting")
+    await engine.client.approve(progress.waiting[0].execution, "go")
+    result = await engine.wait(execution)
+    assert (result.status, (await engine.client.progress(execution)).waiting) == ("completed", ())
+
+
+@pytest.mark.semantics("G13", "C1")
+async def test_a_pause_reaches_a_sub_task_that_waits_for_a_person(engine: Engine) -> None:
+    """What is decided meanwhile is kept, and nothing begins before it goes on."""
+    sub = subtask(engine, ASKS)
+    execution = await engine.start(f"## Phase: A\n### Steps\n- task: {sub}\n  id: sub")
+    child = f"{execution}/a/sub"
+    await engine.until_status(execution, "waiting")
+    await engine.client.pause(execution)
+    await engine.until_status(execution, "paused")
+    assert (await engine.client.progress(child)).status == "paused"
+    await engine.client.approve(child, "go")
+    await asyncio.sleep(QUIET)
+    assert engine.names(child) == []
+    assert (await engine.client.progress(execution)).status == "paused"
+    await engine.client.resume(execution)
+    assert (await engine.wait(execution)).status == "completed"
+
+
+@pytest.mark.semantics("G13", "B6")
+async def test_a_held_sub_task_and_one_without_budget_are_seen_above(engine: Engine) -> None:
+    fails = "- tool: flaky\n  with: {name: x, failures: 1, category: logic}"
+    name = unique("sub-")
+    engine.file(
+        f"tasks/{name}.md", f"# Sub {name}\n\n## Phase: Inner\nonFailure: pause\n### Steps\n{fails}\n"
+    )
+    asks = subtask(engine, "- agent: ann - Ask\n  forEach: [1, 2]")
+    steps = f"- task: {name}\n  id: one\n- task: {asks}\n  id: two"
+    budget = "```yaml\nbudget: {agentCalls: 1}\n```\n\n"
+    execution = await engine.start(f"{budget}## Phase: A\nparallel: true\n### Steps\n{steps}")
+    progress = await engine.until_status(execution, "waiting")
+    told = {(wait.kind, wait.name, wait.execution) for wait in progress.waiting}
+    below = f"{execution}/a/one"
+    assert told == {("retry", "inner", below), ("budget", "agentCalls", execution)}
+    with pytest.raises(Refused, match=below):
+        await engine.client.retry(execution, "inner")
+    await engine.client.retry(below, "inner")
+    await engine.client.raise_limit(execution, "agentCalls", 2)
     assert (await engine.wait(execution)).status == "completed"

@@ -61,15 +61,15 @@ async def test_the_web_ui_shows_a_live_table_of_phases(engine: Engine) -> None:
         """
     )
     table = await until(
-        lambda: details(engine, execution), lambda text: "| ▶ | One | running | 0/2 |" in text
+        lambda: details(engine, execution), lambda text: "| ▶ | One | running | 0 of 2 |" in text
     )
     assert "**running**" in table
-    assert "| · | Two \\| &lt;b>bold&lt;/b> | pending | 0/1 |" in table
+    assert "| · | Two \\| &lt;b>bold&lt;/b> | pending | 0 of 1 |" in table
     engine.release(held)
-    await until(lambda: details(engine, execution), lambda text: "| ▶ | One | running | 1/2 |" in text)
+    await until(lambda: details(engine, execution), lambda text: "| ▶ | One | running | 1 of 2 |" in text)
     engine.release(more)
     table = await until(lambda: details(engine, execution), lambda text: "**waiting**" in text)
-    assert "| ✓ | One | completed | 2/2 |" in table
+    assert "| ✓ | One | completed | 2 of 2 |" in table
     assert "approval go \\| on" in table
     await engine.client.approve(execution, "go | on")
     await engine.wait(execution)

@@ -6,11 +6,15 @@ import asyncio
 import json
 import os
 import signal
+import threading
 import time
 from contextlib import suppress
+from typing import Any
 
 from pydantic import BaseModel
+from temporalio import activity
 
+from activities import steps
 from taskmark.errors import Category, StepFailed
 from taskmark.ports import StepContext
 from taskmark.registry import tool
@@ -94,3 +98,67 @@ async def flaky(parameters: Flaky, context: StepContext) -> Json:
         raise StepFailed("it fails on purpose", parameters.category, hint="do not fail")
     take_effect(context)
     return {"attempt": context.attempt}
+
+
+class Counting(BaseModel):
+    """How many items, and how long each takes."""
+
+    items: int
+    seconds: float
+
+
+@tool("counting", resumable=True)
+async def counting(parameters: Counting, context: StepContext) -> Json:
+    """Does items one after the other, keeps each, and takes effect at the end."""
+    leave_trace(context, "begin")
+    for number in range(int(context.resume or 0), parameters.items):
+        await asyncio.sleep(parameters.seconds)
+        leave_trace(context, f"item {number}")
+        context.heartbeat(number + 1)
+    take_effect(context)
+    leave_trace(context, "end")
+    return parameters.items
+
+
+class Nothing(BaseModel):
+    """It takes nothing."""
+
+
+@tool("fragile")
+async def fragile(parameters: Nothing, context: StepContext) -> Json:
+    """Breaks until somebody has mended it for this execution, then takes effect."""
+    leave_trace(context, "begin")
+    if not (context.root / f"mended-{context.execution_id}").exists():
+        raise StepFailed("it is broken", Category.LOGIC, hint="mend it")
+    take_effect(context)
+    leave_trace(context, "end")
+    return "mended"
+
+
+def advise(_instruction: str, _context: Json) -> str:
+    """Answers what adviser agents answer."""
+    return "fine"
+
+
+@tool("told")
+async def told(_parameters: Effect, context: StepContext) -> Json:
+    """Returns which delivery of its call this is. The worker that is the first to be asked dies once the
+    store is told of the end, and before the server is."""
+    leave_trace(context, "begin")
+    if (context.root / "attempts.jsonl").read_text().count(context.idempotency_key) == 1:
+        _dying.set()
+    return activity.info().attempt
+
+
+_dying = threading.Event()
+_supervised = steps.supervised
+
+
+async def _supervised_until_death(*arguments: Any) -> Any:
+    done = await _supervised(*arguments)
+    if _dying.is_set():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return done
+
+
+steps.supervised = _supervised_until_death

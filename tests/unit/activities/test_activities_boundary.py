@@ -115,6 +115,20 @@ async def test_the_stack_is_recorded_and_stays_out_of_history() -> None:
     assert "ValueError: broken" in attempt.error.stack
 
 
+async def test_what_a_failed_attempt_used_is_recorded_too() -> None:
+    """It may be why it failed."""
+    recorder = MemoryRecorder()
+
+    async def body(heart: Heart) -> StepDone:
+        heart.resources["cpu_seconds"] = 3.5
+        raise StepFailed("too much", Category.RESOURCE)
+
+    with pytest.raises(ApplicationError):
+        await environment().run(supervised, call(), body, recorder)
+    (attempt,) = recorder.attempts("exec-1")
+    assert attempt.resources == {"cpu_seconds": 3.5}
+
+
 async def test_what_cannot_be_classified_is_transient_and_says_its_type() -> None:
     error, _ = await fail_with(KeyError("x"))
     assert (error.details[0].category, error.message) == ("transient", "KeyError: 'x'")
@@ -242,6 +256,37 @@ async def test_without_a_heartbeat_timeout_it_does_not_beat() -> None:
     async def body(heart: Heart) -> StepDone:
         assert heart.details is None
         await asyncio.sleep(0.05)
+        return StepDone()
+
+    await surroundings.run(supervised, call(), body, MemoryRecorder())
+    assert beats == []
+
+
+async def test_what_a_step_says_goes_with_the_next_beat_and_nothing_of_it_to_a_later_attempt() -> None:
+    surroundings, beats = environment(heartbeat=0.06), []
+    surroundings.on_heartbeat = lambda *details: beats.append(details)
+
+    async def body(heart: Heart) -> StepDone:
+        heart.say("a" * 300)
+        assert beats == []
+        await asyncio.sleep(0.05)
+        heart.keep({"done": 3})
+        heart.say("nearly there")
+        await asyncio.sleep(0.05)
+        raise StepFailed("half way")
+
+    with pytest.raises(ApplicationError) as raised:
+        await surroundings.run(supervised, call(), body, MemoryRecorder())
+    assert (beats[0], beats[-1]) == ((None, "a" * 200), ({"done": 3}, "nearly there"))
+    assert raised.value.details[1] == {"done": 3}
+
+
+async def test_what_a_lost_attempt_said_is_not_said_again() -> None:
+    surroundings, beats = environment(heartbeat=600, details=(None, "nearly there")), []
+    surroundings.on_heartbeat = lambda *details: beats.append(details)
+
+    async def body(heart: Heart) -> StepDone:
+        assert heart.details is None
         return StepDone()
 
     await surroundings.run(supervised, call(), body, MemoryRecorder())

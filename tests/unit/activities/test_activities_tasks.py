@@ -14,6 +14,8 @@ from taskmark.contracts import (
     Compiled,
     ExecutionStatus,
     FinalRecord,
+    Resumed,
+    Resuming,
     StartTask,
     StepOutcome,
     StepStatus,
@@ -34,7 +36,11 @@ def activities(answer: Any = None) -> tuple[TaskActivities, MemoryRecorder]:
         return Compiled(inputs={"asked": request.task})
 
     recorder = MemoryRecorder()
-    return TaskActivities(compile_task, MemoryArtifacts(), recorder), recorder
+
+    async def resume(_client: object, _request: Resuming) -> Resumed:
+        return Resumed()
+
+    return TaskActivities(compile_task, MemoryArtifacts(), recorder, resume), recorder
 
 
 async def refusal(error: TaskmarkError) -> ApplicationError:
@@ -97,4 +103,4 @@ async def test_a_saved_value_is_loaded_again_by_its_reference() -> None:
 
 
 async def test_all_of_them_are_registered() -> None:
-    assert len(activities()[0].all()) == 5
+    assert len(activities()[0].all()) == 7

@@ -13,6 +13,7 @@ from taskmark.errors import Category, StepFailed
 from taskmark.ports import Answer, Question, StepContext
 from taskmark.registry import Registry, load
 from taskmark.task.model import Agent
+from taskmark.tools.built_in import Configured
 from taskmark.tools.processes import ProcessLimits
 
 QUESTION = Question("What grows here?", {"inputs": {"bed": 3}})
@@ -128,7 +129,7 @@ async def test_a_provider_of_a_plugin_is_limited_too(context: StepContext) -> No
 async def test_limits_and_paths_reach_the_processes(context: StepContext, tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "extra.py").write_text("def f(instruction, context): return __name__")
-    registry = load(path=[tmp_path / "more"], limits=ProcessLimits(output=100))
+    registry = load(path=[tmp_path / "more"], configured=Configured(limits=ProcessLimits(output=100)))
     try:
         asking = Asking(registry.provider)
         assert (await asking.ask(agent("python:extra:f"), QUESTION, context)).output == "extra"
@@ -144,6 +145,16 @@ async def test_usage_in_an_answer_is_counted_and_left_in_place(context: StepCont
     assert said.output == {"usage": {"tokens": 7, "cost": 0.5}, "answer": 1}
 
 
-@pytest.mark.parametrize("output", [5, {"usage": 3}, {"usage": {"input": 3}}, {"usage": {"tokens": "many"}}])
+@pytest.mark.parametrize(
+    "output",
+    [
+        5,
+        {"usage": 3},
+        {"usage": {"input": 3}},
+        {"usage": {"tokens": "many"}},
+        {"usage": {"cost": 1e12}},
+        {"usage": {"tokens": -1}},
+    ],
+)
 def test_what_is_no_usage_of_ours_is_only_an_answer(output: Any) -> None:
     assert answer_of(output, agent(None)) == Answer(output=output)

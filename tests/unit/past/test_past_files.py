@@ -15,6 +15,7 @@ from taskmark.past import files
 from taskmark.past.files import Past, Unread, line_of, read_results, result_files
 from taskmark.past.importing import AT_ONCE, take
 from taskmark.records import AttemptRecord, EventRecord, ExecutionRecord, PhaseRecord, Record
+from taskmark.store.merging import Columns
 from taskmark.store.writing import Rejected
 
 OWN: dict[str, Any] = {
@@ -181,13 +182,13 @@ def test_a_line_is_that_of_the_value_or_of_what_should_hold_it(
 # --- a folder -------------------------------------------------------------------------------------
 
 
-def taken(folder: Path) -> tuple[list[Sequence[Record]], list[str], Any]:
-    batches: list[Sequence[Record]] = []
+def taken(folder: Path) -> tuple[list[Sequence[Columns | Record]], list[str], Any]:
+    batches: list[Sequence[Columns | Record]] = []
     problems: list[Unread] = []
 
-    def write(records: Sequence[Record]) -> list[Rejected]:
+    def write(records: Sequence[Columns | Record]) -> list[Rejected[Columns | Record]]:
         batches.append(records)
-        bad = [one for one in records if isinstance(one, ExecutionRecord) and one.task_id == "bad"]
+        bad = [one for one in records if isinstance(one, Columns) and one.values.get("task_id") == "bad"]
         return [Rejected(one, "too large") for one in bad]
 
     done = take(folder, write, problems.append)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from taskmark.plan.experience import Experience
+from taskmark.plan.experience import Experience, Timed
 from taskmark.plan.preview import PlannedAgent, PlannedTool
 from taskmark.plan.previewing import Knowledge, preview
 from taskmark.plan.reach import reach
@@ -199,6 +199,17 @@ def test_earlier_runs_win_over_declarations_and_the_basis_says_so():
     assert [(one.expected_seconds, one.samples) for one in mixed.phases[0].steps] == [(2.0, 3), (5.0, 0)]
     assert planned(phase("a", steps[0]), experience=learned).basis == "history"
     assert planned(phase("a", *steps)).basis == "declared"
+
+
+def test_what_never_ran_takes_what_its_tools_took_elsewhere():
+    steps = (tool("x", estimate=100.0), tool("y", estimate=5.0))
+    elsewhere = {("tool", "read-file"): Timed(tuple((n, 2.0) for n in range(8)), (), 8)}
+    plan = planned(phase("a", *steps), experience=Experience(others=elsewhere))
+    assert [one.expected_seconds for one in plan.phases[0].steps] == [2.0, 2.0]
+    assert (plan.basis, plan.samples) == ("tools", 0)
+    assert plan.eta is not None
+    assert (plan.eta.basis, plan.eta.samples) == ("tools", 8)
+    assert plan.eta.remaining_seconds == pytest.approx(4, rel=0.1)
 
 
 def test_known_items_count_and_unknown_ones_are_said():

@@ -107,6 +107,24 @@ def email(r: Random) -> str:
     return f"{local}@{_domain(r)}"
 
 
+EMAILS_WRITTEN = (
+    "https://example.org?email={}",
+    "http://api.example.org:8080?to={}&page=2",
+    "https://example.org/unsubscribe?list=7&mail={}",
+    "https://{}:geheim17@proxy.example.org:8080",
+)
+
+
+def written_email(r: Random) -> tuple[str, str]:
+    """Returns an address with how it is written; in URLs without what has a meaning of its own there."""
+    if r.random() < 0.85:
+        return email(r), "{}"
+    local = (
+        r.choice(string.ascii_letters) + _word(r, string.ascii_letters + string.digits + "_-.", 0, 10) + "x"
+    )
+    return f"{local}@{_domain(r)}", r.choice(EMAILS_WRITTEN)
+
+
 # --- network addresses ----------------------------------------------------------------------------
 
 
@@ -114,6 +132,24 @@ def ipv4(r: Random) -> str:
     if r.random() < 0.3:
         return f"{r.choice(('10.0', '192.168', '172.16', '100.64'))}.{r.randint(0, 255)}.{r.randint(1, 254)}"
     return str(IPv4Address(r.randint(1 << 24, 0xDFFFFFFF)))
+
+
+IPV4_WRITTEN = (
+    "ssh root@{}",
+    "deploy@{}",
+    "Permission denied: jane@{}",
+    "postgres://svc@{}/db",
+    "host-{}",
+    "node-{}:8080",
+    "ip.src=={}",
+)
+
+
+def written_ipv4(r: Random) -> tuple[str, str]:
+    """Returns an address with how it is written; after `==` only where no version is as high."""
+    address = ipv4(r)
+    written = "{}" if r.random() < 0.8 else r.choice(IPV4_WRITTEN)
+    return address, written.replace("==", " = ") if int(address.split(".")[0]) < 100 else written
 
 
 def ipv6(r: Random) -> str:
@@ -143,6 +179,13 @@ def ipv6(r: Random) -> str:
 def uuid(r: Random) -> str:
     found = str(UUID(int=r.getrandbits(128), version=r.choice((1, 3, 4, 5))))
     return r.choice((found, found.upper(), f"{{{found}}}", f"urn:uuid:{found}"))
+
+
+def written_uuid(r: Random) -> tuple[str, str]:
+    """Returns one with the name that it is joined to, if any."""
+    found = uuid(r)
+    is_bare = found[0] not in "{u"
+    return found, r.choice(("req-{}", "session-{}", "node-{}", "x_{}", "/a/{}")) if is_bare else "{}"
 
 
 # --- phone numbers --------------------------------------------------------------------------------
@@ -264,7 +307,7 @@ def card(r: Random) -> str:
     number = prefix(r)
     number += "".join(r.choices(string.digits, k=length - 1 - len(number)))
     number += _check_digit(number)
-    gap = r.choice(("", "", " ", "-"))
+    gap = r.choice(("", "", "", " ", " ", "-", "-", ".", "  ", "\u00a0", "\u2011"))
     if length == 15 and gap:
         return gap.join((number[:4], number[4:10], number[10:]))
     return gap.join(number[place : place + 4] for place in range(0, length, 4)) if gap else number
@@ -316,6 +359,27 @@ TOKENS: tuple[Maker, ...] = (
     lambda r: f"SG.{_of(r, URLSAFE, 22)}.{_of(r, URLSAFE, 43)}",
     _jwt,
     _pem,
+    lambda r: f"gsk_{_of(r, ALNUM, 52)}",
+    lambda r: f"xai-{_of(r, ALNUM, 80)}",
+    lambda r: f"pplx-{_of(r, ALNUM, 48)}",
+    lambda r: f"r8_{_of(r, ALNUM, 37)}",
+    lambda r: f"dapi{_of(r, HEX, 32)}",
+    lambda r: f"dckr_pat_{_of(r, URLSAFE, 27)}",
+    lambda r: f"ATATT3xFfGF0{_of(r, URLSAFE, 171)}={_of(r, HEX.upper(), 8)}",
+    lambda r: f"ntn_{_of(r, ALNUM, 46)}",
+    lambda r: f"secret_{_of(r, ALNUM, 43)}",
+    lambda r: f"lin_api_{_of(r, ALNUM, 40)}",
+    lambda r: f"figd_{_of(r, URLSAFE, 40)}",
+    lambda r: f"PMAK-{_of(r, HEX, 24)}-{_of(r, HEX, 34)}",
+    lambda r: f"NRAK-{_of(r, string.ascii_uppercase + string.digits, 27)}",
+    lambda r: f"sbp_{_of(r, HEX, 40)}",
+    lambda r: f"sntrys_eyJpYXQiOjE2{_of(r, ALNUM, 80)}=_{_of(r, ALNUM, 43)}",
+    lambda r: f"sntryu_{_of(r, HEX, 64)}",
+    lambda r: f"tskey-auth-k{_of(r, ALNUM, 10)}CNTRL-{_of(r, ALNUM, 32)}",
+    lambda r: f"rubygems_{_of(r, HEX, 48)}",
+    lambda r: f"https://discord.com/api/webhooks/1{_of(r, string.digits, 18)}/{_of(r, URLSAFE, 68)}",
+    lambda r: f"M{_of(r, ALNUM, 25)}.G{_of(r, URLSAFE, 5)}.{_of(r, ALNUM, 37)}A",
+    lambda r: f"1//0{_of(r, URLSAFE, 99)}",
 )
 PASSWORDS: tuple[Maker, ...] = (
     lambda r: _of(r, ALNUM, r.randint(8, 24)) + "1",
@@ -341,6 +405,21 @@ WRITTEN = (
     "passwd: {}",
     "//registry.npmjs.org/:_authToken={}",
     '\\"refresh_token\\": \\"{}\\"',
+    "SMTP_PASS={}",
+    "DB_PASS: {}",
+    "pass={}",
+    "pw={}",
+    '{{"env":{{"DB_PASS":"{}"}}}}',
+    '{{"password":{{"value":"{}"}}}}',
+    '{{"credentials":{{"secret":"{}"}}}}',
+    '{{"name":"password","value":"{}"}}',
+    "<password>{}</password>",
+    "curl -u shop:{}",
+)
+DATABASES = (
+    "postgresql://app:{}@db/app",
+    "mysql://root:{}@db.example.org:3306/app",
+    "mongodb://u:{}@h1:27017,h2:27017/db",
 )
 
 
@@ -348,6 +427,8 @@ def secret(r: Random) -> tuple[str, str]:
     """Returns a secret with how it is written."""
     if r.random() < 0.5:
         return r.choice(TOKENS)(r), "{}"
+    if r.random() < 0.1:
+        return "p" + _of(r, ALNUM + "@/!", r.randint(6, 20)) + "1", r.choice(DATABASES)
     written = r.choice(WRITTEN)
     value = r.choice(PASSWORDS)(r)
     if "@" in written or "&" in written or "Bearer" in written or "Basic" in written or "X-" in written:
@@ -355,8 +436,14 @@ def secret(r: Random) -> tuple[str, str]:
     return value, written
 
 
-KINDS: dict[str, Maker] = {"email": email, "ipv4": ipv4, "ipv6": ipv6, "uuid": uuid, "card": card}
-WRITTEN_KINDS: dict[str, Callable[[Random], tuple[str, str]]] = {"phone": phone, "secret": secret}
+KINDS: dict[str, Maker] = {"ipv6": ipv6, "card": card}
+WRITTEN_KINDS: dict[str, Callable[[Random], tuple[str, str]]] = {
+    "email": written_email,
+    "ipv4": written_ipv4,
+    "uuid": written_uuid,
+    "phone": phone,
+    "secret": secret,
+}
 
 
 def positives(kind: str, r: Random, count: int) -> Iterator[tuple[str, str]]:
@@ -400,6 +487,11 @@ NEGATIVES: dict[str, Maker] = {
             f"lodash@{r.randint(0, 9)}.{r.randint(0, 30)}.{r.randint(0, 30)}",
             f"numpy>={r.randint(0, 9)}.{r.randint(0, 30)}.0.1",
             f"oid 1.3.6.1.4.1.{r.randint(1, 9999)}.2",
+            f"pytest {r.randint(1, 9)}.{r.randint(0, 30)}.{r.randint(0, 30)}.{r.randint(0, 9)}",
+            f"kernel {r.randint(2, 6)}.{r.randint(0, 30)}.0.{r.randint(0, 99)}",
+            f"ver. {r.randint(0, 9)}.{r.randint(0, 30)}.{r.randint(0, 30)}.{r.randint(0, 9)}",
+            f"tag {r.randint(0, 9)}.{r.randint(0, 30)}.{r.randint(0, 30)}.{r.randint(0, 9)}",
+            f"{r.randint(0, 9)}.{r.randint(0, 30)}.{r.randint(0, 30)}.{r.randint(0, 9)}.dev{r.randint(0, 9)}",
         )
     ),
     "timestamp": lambda r: r.choice(
@@ -489,6 +581,13 @@ NEGATIVES: dict[str, Maker] = {
             f"max_tokens={r.randint(1, 9999)} tokens={r.randint(1, 9999)}",
             "if token == expected: next_token()",
             "key: value, keys = sorted(d)",
+            f"pass: {r.randint(1, 999)} tests",
+            f"--- PASS: TestLogin{r.randint(1, 9)} (0.00s)",
+            "session_id: demo",
+            "pin: 8080",
+            "cookie: accepted terms",
+            "credential: file not found",
+            "invalid token: '}'",
             f"#{_of(r, HEX, 6)} rgba({r.randint(0, 255)}, {r.randint(0, 255)}, 0)",
         )
     ),
@@ -503,6 +602,10 @@ NEGATIVES: dict[str, Maker] = {
             f"[{r.randint(1, 9999)}, {r.randint(1, 9999)}, {r.randint(1, 9999)}, {r.randint(1, 9999)}]",
             f"ticket {_of(r, string.ascii_uppercase, 3)}-{r.randint(1, 99999)}",
             f"account {r.randint(10**15, 2 * 10**15)}",
+            f"+1{_of(r, string.digits, 7)}",
+            f"gained +{r.randint(10**9, 2 * 10**9 - 1)} bytes",
+            f"{r.randint(100, 199)} {r.randint(200, 999)} {r.randint(1000, 9999)}",
+            f"lines {r.randint(100, 199)}-{r.randint(200, 999)}-{r.randint(1000, 9999)}",
         )
     ),
     "prose": lambda r: r.choice(

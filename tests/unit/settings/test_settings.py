@@ -136,6 +136,22 @@ def test_a_password_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in repr(Settings())
 
 
+@pytest.mark.parametrize(
+    "value",
+    ['{"shop": "mysql://me:hunter2@db/x"}', "postgres://me:hunter2@db/x", '["hunter2"]', '{"hunter2": 5}'],
+)
+def test_databases_that_tools_may_ask_are_checked_and_never_shown(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKMARK_SQL_DATABASES", value)
+    with pytest.raises(InvalidSettings, match="TASKMARK_SQL_DATABASES: ") as caught:
+        Settings()
+    assert "hunter2" not in f"{caught.value} {caught.value.hint}"
+    monkeypatch.setenv("TASKMARK_SQL_DATABASES", '{"shop": "postgres://me:hunter2@db/x"}')
+    assert Settings().sql_databases == {"shop": "postgresql://me:hunter2@db/x"}
+    assert "hunter2" not in repr(Settings())
+
+
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
 def test_postgresql_is_reached_by_the_driver_we_ship(scheme: str) -> None:
     settings = Settings(database_url=f"{scheme}://me@db/x")

@@ -33,7 +33,7 @@ def test_the_linter_is_measured_by_shape_and_size(tmp_path: Path) -> None:
 @pytest.mark.soak
 def test_both_engines_do_the_same_work_and_leave_what_is_counted(tmp_path: Path) -> None:
     found = results("engine", tmp_path / "engine.json")
-    assert len(found["timed"]) == 5
+    assert len(found["timed"]) == 6
     for one in found["counted"]:
         assert one["taskmark"]["events"] <= 1.2 * one["handwritten"]["events"]
         assert one["taskmark"]["workflow_tasks"] <= 1.2 * one["handwritten"]["workflow_tasks"]
@@ -49,6 +49,12 @@ def test_the_layers_of_a_worker_are_told_apart(tmp_path: Path) -> None:
 def test_each_single_thing_takes_some_time(tmp_path: Path) -> None:
     rows = results("small", tmp_path / "small.json")["small"]
     assert all(row["value"] > 0 for row in rows)
+
+
+@pytest.mark.soak
+def test_what_people_decide_is_timed_while_tasks_run(tmp_path: Path) -> None:
+    rows = results("control", tmp_path / "control.json")["control"]
+    assert [row["what"] for row in rows] == ["pause → last new step", "approve → next step", "progress"]
 
 
 def test_each_question_to_the_store_is_timed_and_found_by_an_index(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -12,9 +13,8 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[3]
 
 
-@pytest.fixture
-def gate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("coverage_gate", PROJECT / ".ci" / "coverage_gate.py")
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, PROJECT / ".ci" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -22,23 +22,61 @@ def gate() -> ModuleType:
     return module
 
 
-def report(path: Path, lines: int, branches: int) -> str:
-    totals = {
-        "num_statements": 100,
-        "covered_lines": lines,
-        "num_branches": 100,
-        "covered_branches": branches,
-    }
-    path.write_text(json.dumps({"totals": totals}))
+@pytest.fixture
+def gate() -> ModuleType:
+    return script("coverage_gate")
+
+
+def report(path: Path, lines: int, branches: int, name: str = "taskmark/a.py") -> str:
+    whole = {"num_statements": 100, "covered_lines": 100, "num_branches": 100, "covered_branches": 100}
+    part = {**whole, "covered_lines": lines, "covered_branches": branches}
+    files = {name: {"summary": part}, "taskmark/b.py": {"summary": {**whole, "percent_covered": 99.5}}}
+    path.write_text(json.dumps({"files": files}))
     return str(path)
 
 
 def test_covered_lines_do_not_hide_branches(
     gate: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    assert gate.main(report(tmp_path / "good", 95, 95), "95") == 0
-    assert gate.main(report(tmp_path / "bad", 100, 94), "95") == 1
+    assert gate.main(report(tmp_path / "good", 90, 90), "95") == 0
+    assert gate.main(report(tmp_path / "bad", 100, 89), "95") == 1
     assert "branches below 95 %" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("browser", [None, "/usr/bin/chromium"])
+def test_without_a_browser_what_uses_one_is_left_out(
+    gate: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, browser: str | None
+) -> None:
+    monkeypatch.setattr(gate.shutil, "which", lambda _: browser)
+    of_browsing = report(tmp_path / "report", 0, 0, "taskmark/tools/browsing_proxy.py")
+    assert gate.main(of_browsing, "95") == (0 if browser is None else 1)
+
+
+FAILING = "def test_fault() -> None:\n    assert False\n"
+UNSTEADY = """from pathlib import Path
+
+def test_now_and_then(seen=Path("seen")) -> None:
+    known = seen.exists()
+    seen.touch()
+    assert known
+"""
+MANY = "\n".join(UNSTEADY.replace("now_and_then", f"{n}").replace('seen"', f'{n}"') for n in range(4))
+
+
+@pytest.mark.parametrize(
+    ("tests", "code"),
+    [(UNSTEADY, 0), (FAILING, 1), (UNSTEADY + FAILING, 1), (MANY, 1)],
+    ids=["one passes alone", "one fails again", "one of two fails again", "more than three"],
+)
+def test_a_second_look_forgives_only_what_passes_alone(
+    tests: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = soak\n")
+    (tmp_path / "test_it.py").write_text(tests)
+    run = [sys.executable, "-m", "pytest", "-q"]
+    assert subprocess.run(run, capture_output=True, check=False).returncode == 1
+    assert script("second_look").main("3") == code
 
 
 def test_ci_runs_exactly_what_people_run() -> None:

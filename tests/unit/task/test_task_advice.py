@@ -199,14 +199,15 @@ def test_a_tool_whose_parameters_cannot_be_asked_refuses_nothing() -> None:
 
 def test_only_tools_with_effects_that_are_not_repeatable_repeat_them() -> None:
     registry = load()
-    assert registry.repeating() == frozenset()
+    ours = registry.repeating()
+    assert ours == {"edit-file", "sql-write", "mcp"}
     details = [
         FunctionDetails("pay"),
         FunctionDetails("look", effects=False),
         FunctionDetails("book", repeatable=True),
     ]
     registry.tools.update({one.name: function_tool(call, one) for one in details})
-    assert registry.repeating() == {"pay"}
+    assert registry.repeating() == ours | {"pay"}
 
 
 # --- what documentation may say -------------------------------------------------------------------

@@ -121,5 +121,7 @@ def test_every_example_has_no_diagnostics(example: str) -> None:
 
 
 def test_built_in_tools_are_those_that_task_files_rely_on() -> None:
-    names = "shell python read-file write-file list-files search-files read-csv http"
+    names = "shell python read-file write-file edit-file copy-file move-file delete-file "
+    names += "list-files search-files read-csv json http sql sql-write "
+    names += "web-search mail webhook chat browser mcp"
     assert names.split() == list(BUILT_IN_TOOLS)

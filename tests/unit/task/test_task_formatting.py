@@ -33,7 +33,7 @@ requirements:
       mode:
             type:   enum···
             values: [ a,b ,'c' ]
-notify:
+onComplete:
     -   to: team
         on:
           -   failed
@@ -123,7 +123,7 @@ requirements:
   mode:
     type: enum
     values: [a, b, "c"]
-notify:
+onComplete:
   - to: team
     on:
       - failed

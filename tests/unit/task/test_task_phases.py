@@ -3,7 +3,7 @@
 import pytest
 
 from taskmark.task import check_text, parse_text
-from taskmark.task.model import Budget, Output, PausedTimeout, Phase, Retry, Schedule
+from taskmark.task.model import Budget, Notification, Output, PausedTimeout, Phase, Retry, Schedule
 from taskmark.task.slugs import slug
 
 STEP = "### Steps\n- tool: shell - x\n"
@@ -148,7 +148,7 @@ secrets: TOKEN
 budget: {{tokens: 1000, cost: 2.5, agentCalls: 7}}
 pausedTimeout: {{after: 2 days, then: abort}}
 schedule: {{cron: "*/5 * * * *", timezone: Europe/Berlin, overlap: bufferOne, catchUp: 1h}}
-notify: [{{mail: a}}]
+notify: [{{on: [failed, waiting], tool: shell, with: {{command: [mail, "{{{{ event.message }}}}"]}}}}]
 onComplete: {{task: other}}
 ```
 
@@ -165,7 +165,9 @@ onComplete: {{task: other}}
     assert definition.schedule == Schedule(
         cron="*/5 * * * *", timezone="Europe/Berlin", overlap="bufferOne", catch_up=3600
     )
-    assert (definition.notify, definition.on_complete) == ([{"mail": "a"}], {"task": "other"})
+    told = {"command": ["mail", "{{ event.message }}"]}
+    assert definition.notify == (Notification(on=("failed", "waiting"), tool="shell", arguments=told),)
+    assert definition.on_complete == {"task": "other"}
 
 
 @pytest.mark.parametrize("cron", ["'@daily'", "0 6 * * 1-5", "0 0 6 ? * MON,TUE", "'*/10 * * * *'"])

@@ -51,7 +51,7 @@ schedule:
   cron: "0 6 * * 1-5"
   timezone: Europe/Berlin
   catchUp: 10 minutes
-notify:
+onComplete:
   - to: team
     "on": [failed, "yes"]
 ````

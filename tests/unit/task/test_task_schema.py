@@ -47,6 +47,7 @@ def _properties(value: Any, schema: Any) -> bool:
 WORDS: dict[str, Any] = {
     "type": lambda value, schema: any(_is(value, name) for name in _names(schema["type"])),
     "enum": lambda value, schema: value in schema["enum"],
+    "exclusiveMinimum": lambda value, schema: value > schema["exclusiveMinimum"],
     "minimum": lambda value, schema: value >= schema["minimum"],
     "anyOf": lambda value, schema: any(fits(value, one) for one in schema["anyOf"]),
     "required": lambda value, schema: set(schema["required"]) <= set(value),

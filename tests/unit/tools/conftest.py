@@ -11,6 +11,8 @@ import pytest
 
 from taskmark.ports import StepContext, Tool
 
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where the tests' PostgreSQL is
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:

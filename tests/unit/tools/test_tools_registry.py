@@ -22,6 +22,8 @@ class Parameters(BaseModel):
     x: int = 1
 """
 BUILTIN = {"http", "list-files", "python", "read-csv", "read-file", "search-files", "shell", "write-file"}
+BUILTIN |= {"edit-file", "copy-file", "move-file", "delete-file", "json", "sql", "sql-write"}
+BUILTIN |= {"web-search", "mail", "webhook", "chat", "browser", "mcp"}
 
 
 @pytest.fixture
@@ -208,7 +210,7 @@ def test_what_is_unknown_is_named_with_what_was_meant() -> None:
     with pytest.raises(StepFailed, match="no tool 'read-fil' \\(did you mean \"read-file\"\\?\\)") as caught:
         registry.tool("read-fil")
     assert caught.value.category is Category.CONFIGURATION
-    assert "known: http, list-files" in (caught.value.hint or "")
+    assert "known: browser, chat, copy-file, delete-file, edit-file" in (caught.value.hint or "")
     for find in (registry.aggregate, registry.kind):
         with pytest.raises(StepFailed) as caught:
             find("zzz")

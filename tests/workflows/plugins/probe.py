@@ -15,10 +15,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from taskmark.contracts import Usage
 from taskmark.errors import Category, StepFailed
-from taskmark.ports import Answer, Question, StepContext
+from taskmark.ports import Answer, Question, StepContext, Tool
 from taskmark.registry import agent_provider, aggregate, step_kind, tool
 from taskmark.task.model import Agent, Json
+from taskmark.tools.processes import Command, run
 
 
 def leave_trace(context: StepContext, what: str, name: str, **more: Json) -> None:
@@ -67,6 +69,8 @@ class Failing(Named):
     category: Category = Category.TRANSIENT
     message: str = "it fails on purpose"
     plain: bool = False
+    after: float | None = None
+    """How long it asks to be left alone."""
 
 
 @tool("flaky")
@@ -79,7 +83,9 @@ async def flaky(parameters: Failing, context: StepContext) -> Json:
     if calls <= parameters.failures:
         if parameters.plain:
             raise ValueError(parameters.message)
-        raise StepFailed(parameters.message, parameters.category, hint="do not fail")
+        raise StepFailed(
+            parameters.message, parameters.category, hint="do not fail", retry_after=parameters.after
+        )
     leave_trace(context, "end", parameters.name)
     return {"calls": calls}
 
@@ -136,10 +142,12 @@ async def measure(parameters: Measured, context: StepContext) -> Json:
 
 @tool("mixed")
 async def mixed(parameters: Named, context: StepContext) -> Json:
-    """Fails if it is called `fail`, holds if its name begins with `held`, else just leaves its traces."""
-    if parameters.name.startswith("held"):
-        return await hold(parameters, context)
-    if parameters.name == "fail":
+    """Fails if it is called `fail`, holds if its name begins with `held` and then fails if its value says so,
+    else just leaves its traces."""
+    held = await hold(parameters, context) if parameters.name.startswith("held") else None
+    if held is not None and parameters.value != "fail":
+        return held
+    if "fail" in (parameters.name, parameters.value):
         leave_trace(context, "start", parameters.name)
         raise StepFailed("it fails on purpose", Category.LOGIC)
     return await effect(parameters, context)
@@ -160,7 +168,8 @@ async def shout(value: str, description: str, arguments: dict[str, Json], contex
 
 @agent_provider("probe")
 async def ask(agent: Agent, question: Question, context: StepContext) -> Answer:
-    """Answers by the model: `probe:yes` says yes, `probe:fail` fails, `probe:echo` tells what it got."""
+    """Answers by the model: `probe:yes` says yes, `probe:fail` fails, `probe:echo` tells what it got, and
+    `probe:asks` first asks what its `with: asks:` says."""
     said = (agent.model or "").partition(":")[2]
     leave_trace(context, "asked", agent.id, instruction=question.instruction)
     if said == "fail":
@@ -168,10 +177,33 @@ async def ask(agent: Agent, question: Question, context: StepContext) -> Answer:
     if said.startswith("hold-"):
         while not (context.root / f"release-{said.removeprefix('hold-')}").exists():
             await asyncio.sleep(0.02)
+    if said.startswith("flaky-"):
+        lines = traces(context.root)
+        calls = sum(line["key"] == context.idempotency_key and line["what"] == "asked" for line in lines)
+        if calls <= int(said.removeprefix("flaky-")):
+            raise StepFailed("not yet", Category.TRANSIENT)
+    if said.startswith("use-"):
+        tokens, cost = said.removeprefix("use-").split("-")
+        usage = Usage(tokens=int(tokens), cost=float(cost))
+        return Answer({"vote": "yes", "agent": agent.id}, usage=usage)
+    if said == "asks":
+        return _asked(agent, question, context)
     if said == "echo":
         told = {"instruction": question.instruction, "context": dict(question.context)}
         return Answer({**told, "prompt": agent.prompt})
     return Answer({"vote": said, "agent": agent.id})
+
+
+def _asked(agent: Agent, question: Question, context: StepContext) -> Answer:
+    answers = question.context.get("answers", [])
+    asks = question.context["with"]["asks"]
+    usage = Usage(tokens=10, cost=0.5)
+    if len(answers) == question.context["with"].get("fails") and context.attempt == 1:
+        raise StepFailed("not now", Category.TRANSIENT)
+    if asks == "for ever" or len(answers) < len(asks):
+        more = {"question": f"{agent.id} asks {len(answers)}"} if asks == "for ever" else asks[len(answers)]
+        return Answer({"blocking": True, **more}, usage=usage)
+    return Answer({"by": agent.id, "answers": answers}, usage=usage)
 
 
 @tool("broken")
@@ -222,3 +254,88 @@ def counting_thread(parameters: Named, context: StepContext) -> Json:
 async def exiting(parameters: Named, context: StepContext) -> Json:
     """Exits Python."""
     raise SystemExit(3)
+
+
+class Pacing(Named):
+    """How many items, and what a pause meets."""
+
+    items: int = 3
+    keeps: bool = True
+    breaks: bool = False
+    ends: bool = False
+    clings: float = 0
+    command: tuple[str, ...] = ()
+
+
+@tool("pacing", resumable=True)
+async def pacing(parameters: Pacing, context: StepContext) -> Json:
+    """Does items one after the other, each once its file `release-<name>-<number>` is there, and keeps how
+    many are done. When it is cancelled it does as told: it breaks, it ends well, or it clings on first."""
+    begin = int(context.resume or 0)
+    leave_trace(context, "start", parameters.name, begin=begin, timeout=context.timeout)
+    try:
+        for number in range(begin, parameters.items):
+            await _item(number, parameters, context)
+    except asyncio.CancelledError:
+        leave_trace(context, "cancelled", parameters.name)
+        await asyncio.sleep(parameters.clings)
+        if parameters.breaks:
+            raise ValueError("it breaks while it is cancelled") from None
+        if not parameters.ends:
+            raise
+    leave_trace(context, "end", parameters.name)
+    return {"from": begin, "attempt": context.attempt}
+
+
+async def _item(number: int, parameters: Pacing, context: StepContext) -> None:
+    if parameters.command:
+        await run(Command(parameters.command), context)
+    while not (context.root / f"release-{parameters.name}-{number}").exists():
+        await asyncio.sleep(0.02)
+    leave_trace(context, "item", f"{parameters.name}-{number}")
+    if parameters.keeps:
+        context.heartbeat(number + 1)
+
+
+class Target(BaseModel):
+    """What is called: it is down while there is a file `down-` with its name."""
+
+    name: str
+    value: Json = None
+
+
+@tool
+class Remote(Tool[Target]):
+    """Calls something that may be down."""
+
+    name = "remote"
+    parameters = Target
+
+    def target(self, parameters: Target) -> str | None:
+        """Each name is a service."""
+        return parameters.name
+
+    async def execute(self, parameters: Target, context: StepContext) -> Json:
+        """Returns the value, unless the service is down."""
+        leave_trace(context, "call", parameters.name)
+        if (context.root / f"down-{parameters.name}").exists():
+            raise StepFailed(f"{parameters.name} is down", Category.TRANSIENT)
+        return parameters.value
+
+
+@tool("rare")
+async def rare(parameters: Failing, context: StepContext) -> Json:
+    """Fails as `flaky` does; the settings say how often it is tried."""
+    return await flaky(parameters, context)
+
+
+@tool("slow")
+async def slow(parameters: Named, context: StepContext) -> Json:
+    """Takes its time; the settings say how much it has."""
+    return await effect(parameters, context)
+
+
+@tool("one-by-one")
+async def one_by_one(parameters: Named, context: StepContext) -> Json:
+    """The settings say that no two calls of it run at once."""
+    return await effect(parameters, context)

@@ -353,18 +353,21 @@ def _spawn_supervisor(folder: Path, instructions: supervise.Instructions) -> sub
 def _was_late(folder: Path, chosen: command.Ports) -> bool:
     """Whether somebody took a port between its choice and the server's start; he may have left it again."""
     taken = os.strerror(errno.EADDRINUSE).lower()
-    return taken in "\n".join(_last_words(folder)).lower() or not all(
+    return taken in _said(folder, 64 * 1024).lower() or not all(
         ports.is_free(port) for port in (chosen.grpc, chosen.ui, chosen.http)
     )
 
 
+def _said(folder: Path, most: int, name: str = supervise.LOG_FILE) -> str:
+    """Returns the last bytes of a log. A server that breaks says why, then in hundreds of lines where."""
+    with contextlib.suppress(OSError):
+        return (folder / name).read_bytes()[-most:].decode(errors="replace")
+    return ""
+
+
 def _last_words(folder: Path) -> list[str]:
-    lines: list[str] = []
-    for name in ("supervisor.log", supervise.LOG_FILE):
-        with contextlib.suppress(OSError):
-            text = (folder / name).read_bytes()[-4096:].decode(errors="replace")
-            lines += text.splitlines()[-LOG_LINES:]
-    return lines
+    said = (_said(folder, 4096, name) for name in ("supervisor.log", supervise.LOG_FILE))
+    return [line for text in said for line in text.splitlines()[-LOG_LINES:]]
 
 
 def _silent(folder: Path) -> Unreachable:

@@ -1,5 +1,6 @@
 """The supervisor's decisions, tried in this process with a program that stands for the server."""
 
+import dataclasses
 import fcntl
 import json
 import logging
@@ -216,17 +217,30 @@ def test_somebody_faster_on_the_same_port_is_no_obstacle(
         assert not server.address.endswith(f":{taken}")
 
 
+@pytest.mark.parametrize("which", ["grpc", "ui", "http"])
 def test_somebody_faster_who_has_left_again_is_no_obstacle(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, web: str
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, web: str, which: str
 ) -> None:
     taken = int(web.rpartition(":")[2])
     choose, is_free = ports.choose, ports.is_free
-    first = [command.Ports(grpc=ports.any_free(), ui=ports.any_free(), http=taken)]
+    free = command.Ports(grpc=ports.any_free(), ui=ports.any_free(), http=ports.any_free())
+    first = [dataclasses.replace(free, **{which: taken})]
     monkeypatch.setattr(ports, "choose", lambda *_: first.pop() if first else choose(settings, None))
     monkeypatch.setattr(ports, "is_free", lambda port: port == taken or is_free(port))
     with EmbeddedServer(settings) as server:
         assert supervise.answers(state(settings.state_dir).health)
         assert server.address
+
+
+def test_the_reason_is_found_before_the_stack_of_a_server_that_broke(settings: Settings) -> None:
+    settings.state_dir.mkdir()
+    (settings.state_dir / supervise.LOG_FILE).write_text(
+        'level=ERROR msg="Failed to start gRPC listener" error="bind: address already in use"\n'
+        + "panic: nil pointer dereference\n"
+        + "frame\n" * 2000
+    )
+    free = command.Ports(grpc=ports.any_free(), ui=ports.any_free(), http=ports.any_free())
+    assert embedded._was_late(settings.state_dir, free)
 
 
 def test_a_lock_that_is_never_free_is_an_error_with_a_hint(

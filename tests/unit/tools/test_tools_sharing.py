@@ -14,8 +14,13 @@ from taskmark.shared import MemoryShared, Shared
 from taskmark.tools.sharing import Sharing
 
 SHARED = MemoryShared()
-SHARED.put("kind", "key", 5, 600)
 SEEN: ContextVar[str] = ContextVar("SEEN", default="nothing")
+
+
+@pytest.fixture(autouse=True)
+def known() -> None:
+    """What the store knows, for as long as a test takes."""
+    SHARED.put("kind", "key", 5, 600)
 
 
 class Store:

@@ -263,8 +263,8 @@ class Limits(Message):
 
     From 1 on, timers that end with their workflow are left to it instead of being cancelled. From 2 on,
     executions can be held, corrected and continued as docs/semantics.md says of it. From 3 on, a phase
-    does not end while a report of it is on its way, its clock stands while it is held, and
-    what waits in a sub-task is told above.
+    does not end while a report of it is on its way, its clock stands while it is held, what fails
+    while it is ended asks nobody, and what waits in a sub-task is told above.
     """
 
     @property
@@ -285,6 +285,11 @@ class Limits(Message):
     @property
     def holds_clocks(self) -> bool:
         """Whether a phase that is held, or has run out of its time, has it when it goes on."""
+        return self.engine >= 3
+
+    @property
+    def ends_for_good(self) -> bool:
+        """Whether what fails while its phase is ended neither asks a person nor runs again."""
         return self.engine >= 3
 
     @property

@@ -114,6 +114,8 @@ class PhaseWorkflow:
         self._lane_inputs: dict[str, Json] | None = None
         """The inputs from which the lanes were made, if they are others now."""
         self._expired = False
+        self._is_ending = False
+        """Whether all of it is being ended: what fails by that asks nobody what to do, and is not repeated."""
         self._is_held = False
         """Whether it waits for somebody to say `retry` or `skip`."""
         self._is_known = not start.carried_parts
@@ -233,8 +235,7 @@ class PhaseWorkflow:
                     ended = await self._end_early(work)
                 except (Exception, asyncio.CancelledError) as error:
                     if is_cancelled_exception(error):
-                        self._admission.halt()
-                        await wind_down(work)
+                        await self._wind_down(work)
                     raise
                 if not await self._has_time_again():
                     return ended
@@ -251,9 +252,13 @@ class PhaseWorkflow:
     def _must_end(self) -> bool:
         return self._expired or self._admission.wish.stop == "timed_out"
 
-    async def _end_early(self, work: asyncio.Task[Any]) -> tuple[StepStatus, dict[str, Json]]:
+    async def _wind_down(self, work: asyncio.Task[Any]) -> None:
+        self._is_ending = self._start.limits.ends_for_good
         self._admission.halt()
         await wind_down(work)
+
+    async def _end_early(self, work: asyncio.Task[Any]) -> tuple[StepStatus, dict[str, Json]]:
+        await self._wind_down(work)
         self._skip_rest("the phase was ended first")
         if self._expired:
             message = f"the phase took longer than its timeout of {self._phase.timeout:g} s"
@@ -264,6 +269,7 @@ class PhaseWorkflow:
     async def _has_time_again(self) -> bool:
         """Whether a phase that ran out of its time runs again, because a person wants it so: then it has all
         of its time again."""
+        self._is_ending = False
         if not (self._expired and self._start.limits.holds_clocks and await self._is_corrected()):
             return False
         self._timeout = Countdown(self._phase.timeout or 0)
@@ -425,6 +431,12 @@ class PhaseWorkflow:
         return self._phase.retry is not None and self._board.attempt < self._phase.retry.max_attempts
 
     @property
+    def _stops(self) -> bool:
+        """Whether nothing runs again, whatever happens: all stops, or this phase is ended. That the task is
+        cancelled is no wish, the phase is cancelled itself."""
+        return self._is_ending or bool(self._admission.wish.stop)
+
+    @property
     def _interrupted(self) -> bool:
         return bool(self._admission.wish.stop) and any(r.interrupted for r in self._runners)
 
@@ -461,7 +473,7 @@ class PhaseWorkflow:
 
     async def _goes_again(self) -> bool:
         """Whether the phase runs again: by its own retry, or because a person wants it so."""
-        if self._admission.wish.stop:
+        if self._stops:
             return False
         if self._again_at is not None:  # an earlier run of the workflow has said when
             return await self._before_retry((self._again_at - workflow.now()).total_seconds())
@@ -478,7 +490,7 @@ class PhaseWorkflow:
         """Waits before the phase runs again; returns False if the task is stopped meanwhile."""
         summary = "before the phase runs again"
         self._again_at = workflow.now() + timedelta(seconds=delay)
-        if await within(delay, lambda: bool(self._admission.wish.stop), summary):
+        if await within(delay, lambda: self._stops, summary):
             return False
         await self._reset(Again(action="retry"))
         return True
@@ -487,7 +499,7 @@ class PhaseWorkflow:
         """Whether a phase runs again that failed though no step did, because a person wants it so."""
         if self._phase.on_failure != "pause" or not self._start.limits.corrects:
             return False
-        return not self._admission.wish.stop and await self._ask_what_to_do()
+        return not self._stops and await self._ask_what_to_do()
 
     async def _ask_what_to_do(self) -> bool:
         """Holds the phase until somebody says `retry` or `skip`."""

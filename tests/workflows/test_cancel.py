@@ -190,6 +190,22 @@ async def test_a_held_execution_ends_at_once(engine: Engine, end: End) -> None:
 
 
 @ENDS
+@pytest.mark.parametrize("word", ["onFailure: pause", "retry: {maxAttempts: 3, backoffMs: 100}"])
+@pytest.mark.semantics("C8", "C20")
+async def test_what_fails_while_it_is_ended_neither_waits_for_anybody_nor_runs_again(
+    engine: Engine, end: End, word: str
+) -> None:
+    """A program that is killed in the midst of its work fails, and its phase must not take that for news."""
+    text = f"## Phase: A\n{word}\n### Steps\n- tool: breaking\n  with: {{name: x}}\n  retry: {{maxAttempts: 2}}"
+    execution = await engine.start(text)
+    await engine.until_trace(execution, "start", "x")
+    result = await ended(engine, execution, end)
+    await all_children(engine, execution, "CANCELED")
+    assert result.steps["a_tool_1"].status == "failed"
+    assert engine.names(execution) == ["x"]
+
+
+@ENDS
 @pytest.mark.parametrize(
     "text",
     [

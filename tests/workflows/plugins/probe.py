@@ -104,6 +104,16 @@ async def hold(parameters: Named, context: StepContext) -> Json:
     return {"name": parameters.name, "value": parameters.value}
 
 
+@tool("breaking")
+async def breaking(parameters: Named, context: StepContext) -> Json:
+    """Runs until it is cancelled, and fails then, as a program does that is ended in the midst of its work."""
+    leave_trace(context, "start", parameters.name)
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        raise ValueError("it fails while it is cancelled") from None
+
+
 class Sized(BaseModel):
     """So many bytes."""
 

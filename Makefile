@@ -1,6 +1,8 @@
 # The commands people use daily; `make` alone lists them.
 
 PYTHON ?= python3
+# Tests beside each other. Most of them wait for real servers and processes, so a few more than there are processors.
+JOBS ?= 3
 BIN := .venv/bin
 SET_UP = @command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not installed." >&2; \
 	echo "  fix: install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3.12 $@" >&2; exit 1; }; \
@@ -18,8 +20,9 @@ demo: ## Runs a whole example task, from a fresh clone with nothing but Python.
 		--input ticker=SP500 --input amount=250000 --input timeHorizon=long --input riskTolerance=high
 
 test: lint ## Runs what CI runs: lint, types, import contracts, all tests, coverage.
-	@$(BIN)/python -m pytest -q -m "not soak" --cov --cov-report=term --cov-report=json:.coverage.json \
-		|| { test $$? = 1 && $(BIN)/python .ci/second_look.py 3; }
+	@$(BIN)/python -m pytest -q -m "not soak" -n $(JOBS) --dist loadfile --no-loadscope-reorder \
+		--cov --cov-report=term --cov-report=json:.coverage.json \
+		|| { test $$? = 1 && $(BIN)/python .ci/second_look.py 5; }
 	@$(BIN)/python .ci/coverage_gate.py .coverage.json 95
 
 lint: ## Checks style, formatting, types and the direction of imports.

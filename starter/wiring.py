@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from taskmark.task.definitions import Definitions
     from taskmark.task.model import TaskDefinition
     from taskmark.tools.built_in import Configured
+    from taskmark.tools.health import Checkup
     from taskmark.tools.processes import ProcessLimits
 
 POLLERS = 20
@@ -58,6 +59,13 @@ class Wiring:
 
         settings = self.settings
         return load(settings.plugins, path=(settings.root,), configured=self._configured())
+
+    @cached_property
+    def checkup(self) -> Checkup:
+        """What asks tools how they are before a start."""
+        from taskmark.tools.health import Checkup
+
+        return Checkup(self.settings.health_seconds)
 
     def _process_limits(self) -> ProcessLimits:
         from taskmark.tools.processes import ProcessLimits
@@ -283,6 +291,7 @@ class Wiring:
         from activities.places import Places
         from activities.steps import StepActivities
         from activities.tasks import TaskActivities
+        from starter.forewarning import Forewarning
         from starter.resuming import Resumption
         from taskmark.agents.asking import Asking
         from taskmark.circuit import Rules
@@ -308,7 +317,13 @@ class Wiring:
         compiler = self.compiler()
         resumption = Resumption(self.earliers, compiler, artifacts)
         tasks = TaskActivities(
-            compiler.compile, artifacts, recorder, resumption.resume, recorder.has, root=settings.root
+            compiler.compile,
+            artifacts,
+            recorder,
+            resumption.resume,
+            recorder.has,
+            forewarn=Forewarning(self).begin,
+            root=settings.root,
         )
         return [*steps.all(), *tasks.all()]
 

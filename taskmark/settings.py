@@ -142,6 +142,8 @@ class Settings(BaseSettings):
     step_timeout_seconds: PositiveSeconds = Field(default=600.0, examples=[600])
     workflow_task_seconds: PositiveSeconds = Field(default=4.0, examples=[4])
     """How long a worker has for one workflow task. One killed in the middle of it is missed only then."""
+    health_seconds: float = Field(default=2.0, ge=0, le=60, examples=[2])
+    """How long a start waits at most to hear whether the tools it uses can be used; 0 asks nobody."""
     progress_seconds: PositiveSeconds = Field(default=2.0, examples=[2])
     catch_up_seconds: PositiveSeconds = Field(default=10.0, examples=[10])
     """How often a worker asks whether Temporal ended an execution without a word to the store."""

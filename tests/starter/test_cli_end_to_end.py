@@ -403,7 +403,7 @@ def test_show_tells_a_step_that_its_fallback_saved(project):
     assert taskmark(project, "run", "saved", "--id", "saved").returncode == 0
     rows = [line.split() for line in taskmark(project, "show", "saved").stdout.splitlines() if "odds" in line]
     assert [row[1] for row in rows] == ["failed", "completed"]
-    assert rows[1][2:] == ["with", "its", "fallback"]
+    assert rows[1][2:5] == ["with", "its", "fallback:"]
     assert "fallback=true" in taskmark(project, "logs", "saved").stdout
 
 

@@ -79,7 +79,8 @@ def tool(defined: Any, **details: Any) -> Any:
 
     `effects` says whether a call changes anything outside, `repeatable` whether a second one with the same
     idempotency key changes nothing more, `timeout` is in seconds, `resumable` whether it
-    goes on from its heartbeat, `needs` what must be there. Functions may be `async`; others run in a thread.
+    goes on from its heartbeat, `needs` what must be there: programs, modules (`python:pandas`) and variables
+    (`$API_KEY`). Functions may be `async`; others run in a thread.
     """
     if isinstance(defined, str):
         return lambda function: _mark("tool", defined, function, FunctionDetails(defined, **details))

@@ -59,7 +59,7 @@ def check_health(tools: Mapping[str, Tool[Any]], patience: float = PATIENCE_SECO
 
 
 def _says_nothing(tool: Tool[Any]) -> bool:
-    return type(tool).health_check is Tool.health_check
+    return type(tool).health_check is Tool.health_check and not tool.needs
 
 
 def _ask(name: str, tool: Tool[Any], told: dict[str, Health]) -> None:

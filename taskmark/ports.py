@@ -19,6 +19,10 @@ from taskmark.task.model import Agent, Json
 Parameters = TypeVar("Parameters", bound=BaseModel)
 
 
+SAID_LENGTH = 200
+"""Characters of what a step says that are kept."""
+
+
 def _no_heartbeat(*_details: Any) -> None:
     """Heartbeats go nowhere where nobody listens."""
 

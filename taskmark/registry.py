@@ -269,6 +269,16 @@ def load(
     return registry
 
 
+def tool_of(defined: Any) -> Tool[Any]:
+    """Returns the tool that a function or a class with `@tool` defines. Raises `ValueError` with the reason
+    if it defines none, or an invalid one."""
+    component = getattr(defined, "__dict__", {}).get(_MARK)
+    if not isinstance(component, Component) or component.kind != "tool":
+        raise ValueError(f"{getattr(defined, '__name__', defined)!r} is not marked with @tool")
+    _check_name(component)
+    return _tool(component)
+
+
 def _builtin(path: Sequence[Path], configured: Configured) -> Registry:
     """Returns a registry of what needs no plugin."""
     from taskmark.agents.commands import CommandAgents

@@ -18,6 +18,7 @@ import psutil  # type: ignore[import-untyped] # it ships no types
 
 from taskmark.errors import Category, StepFailed
 from taskmark.ports import Health, Tool
+from taskmark.shared import MemoryShared
 from taskmark.tools.health import PATIENCE_SECONDS
 from taskmark.tools.testing import Called, call_tool
 
@@ -78,7 +79,8 @@ class Contract:
         self._observe = observe or (lambda _root: None)
         self._cancel_after = cancel_after
         self._grace = grace
-        self._context = context
+        self._context = {"shared": MemoryShared(), **context}
+        self._first = Called()
         self._found = Examination(getattr(tool, "name", type(tool).__name__))
 
     async def examine(self) -> Examination:
@@ -150,14 +152,15 @@ class Contract:
 
     async def _returns(self, root: Path) -> None:
         before = _files(root)
-        called = await self._call(self._arguments, root)
-        if called.failure is not None:
-            raise _Wrong(_failed("a call", called))
+        self._first = await self._call(self._arguments, root)
+        if self._first.failure is not None:
+            raise _Wrong(_failed("a call", self._first))
         if not self._tool.effects and _files(root) != before:
             raise _Wrong("it says that it changes nothing (`effects = False`), and changed files")
 
     async def _repeats(self, root: Path) -> None:
-        """A worker can die after the effect and before the answer."""
+        """A worker can die after the effect and before the answer. The next attempt gets the last details,
+        and finds what workers share."""
         if not self._tool.effects:
             raise _LeftOut("it changes nothing")
         if not self._tool.repeatable:
@@ -165,7 +168,7 @@ class Contract:
         if "output" in self._found.wrong:
             raise _LeftOut("a first call fails already")
         before = (_files(root), self._observe(root))
-        called = await self._call(self._arguments, root, attempt=2)
+        called = await self._call(self._arguments, root, attempt=2, resume=self._first.resume)
         if called.failure is not None:
             raise _Wrong(_failed("a second call with the same key", called))
         if (_files(root), self._observe(root)) != before:

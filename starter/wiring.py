@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cached_property, partial
@@ -45,6 +46,8 @@ STICKY = timedelta(seconds=1)
 HEARTBEATS = timedelta(seconds=1)
 EAGER = 100
 
+_log = logging.getLogger("taskmark.worker")
+
 
 class Wiring:
     """Builds each part once, when it is first wanted: a command pays only for what it uses."""
@@ -58,7 +61,24 @@ class Wiring:
         from taskmark.registry import load
 
         settings = self.settings
-        return load(settings.plugins, path=(settings.root,), configured=self._configured())
+        self._told = self._configured(settings)
+        return load(settings.plugins, path=(settings.root,), configured=self._told)
+
+    def renew_credentials(self) -> None:
+        """Reads the settings again, and makes the tools anew that are told passwords, keys and tokens, if any
+        of it is another. Wrong settings change nothing."""
+        from taskmark.errors import InvalidSettings
+
+        registry = self.registry
+        try:
+            told = self._configured(self.settings.again())
+        except InvalidSettings as error:
+            _log.warning("credentials are as they were: %s", error.message)
+            return
+        if told != self._told:
+            self._told = told
+            registry.renew(told, (self.settings.root,))
+            _log.info("the settings have changed, and with them what tools are told")
 
     @cached_property
     def checkup(self) -> Checkup:
@@ -82,11 +102,10 @@ class Wiring:
             output=settings.process_output,
         )
 
-    def _configured(self) -> Configured:
+    def _configured(self, settings: Settings) -> Configured:
         from taskmark.tools.built_in import Configured
         from taskmark.tools.network import NetworkPolicy
 
-        settings = self.settings
         return Configured(
             network=NetworkPolicy(
                 allow_hosts=settings.http_allow_hosts, allow_private=settings.http_allow_private
@@ -308,6 +327,7 @@ class Wiring:
             recorder,
             root=settings.root,
             shared=StoredShared(lambda: self.store),
+            renew=self.renew_credentials,
             rules=Rules(settings.circuit_failures, settings.circuit_seconds),
             places=Places(
                 {name: one.concurrency for name, one in settings.tools.items() if one.concurrency},

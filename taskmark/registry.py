@@ -26,7 +26,7 @@ from taskmark.ports import AgentProvider, StepContext, Tool
 from taskmark.privacy.detecting import NAMES as BUILTIN_DETECTORS
 from taskmark.privacy.detecting import Detector
 from taskmark.task.model import BUILT_IN_KINDS, Json
-from taskmark.tools.built_in import Configured, built_in
+from taskmark.tools.built_in import OF_CREDENTIALS, Configured, built_in
 from taskmark.tools.function_tool import FunctionDetails, call_either, check_parameters, function_tool
 from taskmark.tools.sizes import capped
 from taskmark.tools.validation import did_you_mean, misfits
@@ -171,6 +171,12 @@ class Registry:
     def provider(self, prefix: str) -> AgentProvider:
         """Returns who answers for models with the prefix. Raises `StepFailed` (configuration)."""
         return self._find("agent provider", prefix, self.providers)
+
+    def renew(self, configured: Configured, path: Sequence[Path]) -> None:
+        """Makes the built-in tools anew that are told credentials. Calls that run go on with the old ones."""
+        for tool in built_in(configured, path, self.search_providers):
+            if tool.name in OF_CREDENTIALS and tool.name in self.tools:
+                self.tools[tool.name] = tool
 
     def schemas(self) -> dict[str, dict[str, Json]]:
         """Returns the JSON Schema of each tool's parameters."""

@@ -26,19 +26,15 @@ from taskmark.contracts import (
     StepDone,
     StepStatus,
 )
-from taskmark.errors import Category, Failure
-from taskmark.failures import failure_from
+from taskmark.errors import Failure
+from taskmark.failures import failure_from, overdue
 from taskmark.identity import worker_identity
-from taskmark.ports import Recorder
+from taskmark.ports import SAID_LENGTH, Recorder
 from taskmark.projection import attempt_of
 from taskmark.records import AttemptRecord, Record
 
 TOLD_AFTER = 0.1
 """Seconds after which an attempt is told to run. Of most steps only the end is told: half the work."""
-
-
-SAID_LENGTH = 200
-"""Characters of what a step says: the server keeps it with every beat."""
 
 
 class Heart:
@@ -213,14 +209,7 @@ def reported(failure: Failure, details: Any = None) -> ApplicationError:
 
 def timed_out(call: StepCall) -> Failure:
     """Returns the failure of a step that exceeded its timeout."""
-    return Failure(
-        type="timed_out",
-        message=f"it took longer than its timeout of {call.timeout:g} s",
-        category=Category.TRANSIENT,
-        hint="raise the step's `timeout`, or let it do less",
-        step=call.step,
-        phase=call.phase,
-    )
+    return overdue(call.timeout, step=call.step, phase=call.phase)
 
 
 def failure_of(error: BaseException, call: StepCall) -> Failure:

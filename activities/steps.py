@@ -61,10 +61,12 @@ class StepActivities:
         shared: Shared | None = None,
         rules: Rules | None = None,
         places: Places | None = None,
+        renew: Callable[[], None] = lambda: None,
     ) -> None:
         """`shared` is what workers share, or only this one knows it; `rules` are of its circuit breakers,
-        `places` for how much may be called at once."""
+        `places` for how much may be called at once; `renew` looks for other credentials of its tools."""
         self._registry = registry
+        self._renew = renew
         self._ask = ask
         self._artifacts = artifacts
         self._recorder = recorder
@@ -141,6 +143,8 @@ class StepActivities:
         return done
 
     async def _tool(self, call: StepCall, context: StepContext) -> StepDone:
+        if call.refresh_credentials:
+            await asyncio.to_thread(self._renew)
         tool = self._registry.tool(call.name)
         parameters = tool.validate(call.arguments)
         async with self._circuits.guard(call.name, tool.target(parameters), call.timeout):

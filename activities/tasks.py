@@ -35,11 +35,14 @@ from taskmark.errors import InvalidInputs, InvalidTask, Refused, TaskmarkError, 
 from taskmark.ports import Artifacts, Recorder
 from taskmark.projection import records_of
 from taskmark.records import Record
-from taskmark.task.model import Json
+from taskmark.task.model import Json, TaskDefinition
+from taskmark.task.packing import unpack
 from taskmark.tools.journal import bring_back, forget
 
 Compile = Callable[[StartTask], Compiled]
 Resume = Callable[[Client, Resuming], Awaitable[Resumed]]
+Forewarn = Callable[[str, TaskDefinition], None]
+"""Looks at what an execution needs. Returns at once and raises nothing."""
 
 
 class TaskActivities:
@@ -53,13 +56,15 @@ class TaskActivities:
         resume: Resume,
         is_told: Callable[[Record], bool] = lambda _: False,
         *,
+        forewarn: Forewarn = lambda _execution, _definition: None,
         root: Path = Path(),
     ) -> None:
-        """`is_told` says whether this worker told a record's end itself, when it happened; `root` is where
-        steps change files."""
+        """`is_told` says whether this worker told a record's end itself, when it happened; `forewarn` looks
+        at what an execution needs that is compiled here; `root` is where steps change files."""
         self._is_told = is_told
         self._root = root
         self._compile = compile_task
+        self._forewarn = forewarn
         self._resume = resume
         self._artifacts = artifacts
         self._recorder = recorder
@@ -80,20 +85,31 @@ class TaskActivities:
     async def compile(self, request: StartTask) -> Compiled:
         """Reads and checks a task file and the inputs. Raises `invalid_task` or `invalid_inputs`."""
         try:
-            return await asyncio.to_thread(self._compile, request)
+            compiled = await asyncio.to_thread(self._compile, request)
         except TaskmarkError as error:
             raise _refusal(error) from None
+        self._look_ahead(compiled)
+        return compiled
 
     @activity.defn(name=CHECKPOINTS_ACTIVITY)
     async def checkpoints(self, request: Resuming) -> Resumed:
         """Returns what an execution may reuse of an earlier one, and compiles what it runs. Raises
         `invalid_start`, and what `compile` does."""
         try:
-            return await self._resume(activity.client(), request)
+            resumed = await self._resume(activity.client(), request)
         except Unreachable:
             raise  # it may answer later
         except TaskmarkError as error:
             raise _refusal(error) from None
+        self._look_ahead(resumed)
+        return resumed
+
+    def _look_ahead(self, compiled: Compiled | Resumed) -> None:
+        """Whoever starts with less than a definition cannot know what is wrong with its tools."""
+        if compiled.definition is not None or compiled.packed is not None:
+            execution = activity.info().workflow_id
+            assert execution is not None
+            self._forewarn(execution, compiled.definition or unpack(compiled.packed or "", TaskDefinition))
 
     @activity.defn(name=RECORD_ACTIVITY)
     async def record(self, final: FinalRecord) -> None:

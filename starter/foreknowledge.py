@@ -3,8 +3,8 @@ earlier runs took. Nothing is started and nothing is written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from taskmark.plan.experience import Experience
 from taskmark.plan.preview import PlannedAgent, PlannedTool
@@ -14,15 +14,31 @@ from taskmark.plan.reach import reach
 if TYPE_CHECKING:
     from starter.wiring import Wiring
     from taskmark.plan.reach import Reach
+    from taskmark.plan.usability import Unusable
+    from taskmark.ports import Health, Tool
     from taskmark.task.model import Agent, TaskDefinition
 
 
 def foreknowledge(wiring: Wiring, definition: TaskDefinition, experience: Experience) -> Knowledge:
     """Returns what is known of everything the task reaches; it takes a few seconds at most."""
+    from taskmark.tools.health import check_health
+
     found = reach(definition)
-    tools = {tool.name: tool for tool in _tools(wiring, found)}
+    tools = {tool.name: tool for tool in _tools(wiring, found, check_health)}
     agents = tuple(_agent(wiring, name, agent) for name, agent in found.agents.items())
     return Knowledge(tools, agents, experience)
+
+
+def forewarned(wiring: Wiring, definition: TaskDefinition) -> tuple[Unusable, ...]:
+    """Returns what a task needs and cannot use now, as this process sees it, within the seconds that the
+    setting `health_seconds` allows; nothing if that is 0."""
+    from taskmark.plan.usability import unusable
+
+    if not wiring.settings.health_seconds:
+        return ()
+    found = reach(definition)
+    agents = (_agent(wiring, name, agent) for name, agent in found.agents.items())
+    return unusable(definition, _tools(wiring, found, wiring.checkup.ask), agents)
 
 
 def experience(wiring: Wiring, definition: TaskDefinition) -> Experience:
@@ -43,12 +59,12 @@ def experience(wiring: Wiring, definition: TaskDefinition) -> Experience:
         engine.dispose()  # SQLite keeps files beside its own while it is open
 
 
-def _tools(wiring: Wiring, found: Reach) -> Iterator[PlannedTool]:
-    from taskmark.tools.health import check_health
-
+def _tools(
+    wiring: Wiring, found: Reach, ask: Callable[[Mapping[str, Tool[Any]]], dict[str, Health]]
+) -> Iterator[PlannedTool]:
     registry = wiring.registry
     known = {name: registry.tools[name] for name in found.tools if name in registry.tools}
-    health = check_health(known)
+    health = ask(known)
     for name in found.tools:
         if name in known:
             said = health[name]

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ValidationError
 
 from starter.compiling import repeating, start_of
 from starter.connection import connected
+from starter.foreknowledge import forewarned
+from starter.forewarning import Warn, events, warn
 from starter.keyed import keyed
 from starter.retrying import Retries, from_where
 from starter.wiring import Wiring
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from starter.keyed import KeyedStart
     from starter.schedules import Schedules
     from starter.waiting import Waiting
+    from taskmark.plan.usability import Unusable
     from taskmark.store.checkpoints import Checkpoint
     from taskmark.store.elsewhere import Elsewhere
     from taskmark.store.filtering import ExecutionFilter
@@ -132,6 +135,7 @@ class TaskClient:
         build_id: str | None = None,
         cause: str = "user",
         resume_from: ResumeFrom | None = None,
+        warn: Warn = warn,
     ) -> str:
         """Starts a task given by id or path, by text or checked already; returns the execution's id.
 
@@ -139,7 +143,9 @@ class TaskClient:
         shows) it starts what the history store has under it, not the file. With an `id` of the caller's own,
         a start that is repeated while the execution runs returns it again; with a `key` among the task's,
         also after its end, unless it was started with something else. With `resume_from` it reuses what an
-        earlier execution left, as `retry_from` does. Raises `InvalidTask`, `InvalidInputs`
+        earlier execution left, as `retry_from` does. First it asks the tools how they are, for the
+        `health_seconds` of the settings at most, and has `warn` tell of each that cannot be used; by default
+        that is a warning in the log `taskmark.start`. Raises `InvalidTask`, `InvalidInputs`
         (for id and key too), `Conflict` (for version and key) and `Unreachable`.
         """
         from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
@@ -163,6 +169,9 @@ class TaskClient:
         start = start_of(compiled, project=project, build_id=build_id, inputs=compiled.inputs)
         if once and await self._is_told(once, _pending(name, checked, project, build_id, compiled.inputs)):
             return name
+        found = await self.unusable(checked)
+        for one in found:
+            warn(one)
         reuse = WorkflowIDReusePolicy.REJECT_DUPLICATE if once else WorkflowIDReusePolicy.ALLOW_DUPLICATE
         with suppress(WorkflowAlreadyStartedError):  # with a key, and it has ended
             await self._guard(
@@ -182,8 +191,14 @@ class TaskClient:
             )
         if once:
             await self._guard(once.check(self._handle(name)))
-        self.wiring.recorder.record(_pending(name, checked, project, build_id, compiled.inputs))
+        pending = _pending(name, checked, project, build_id, compiled.inputs)
+        self.wiring.recorder.record(pending, *events(name, found))
         return name
+
+    async def unusable(self, definition: TaskDefinition) -> tuple[Unusable, ...]:
+        """Returns the tools and agents of a task that cannot be used now, as this process sees it, and what
+        happens without them; nothing if the setting `health_seconds` is 0. `start` warns of them."""
+        return await asyncio.to_thread(forewarned, self.wiring, definition)
 
     async def _is_told(self, once: KeyedStart, record: ExecutionRecord) -> bool:
         """Whether what a key starts has ended so long ago that only the store knows. Raises `Conflict`."""

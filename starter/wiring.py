@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cached_property, partial
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from taskmark.task.definitions import Definitions
     from taskmark.task.model import TaskDefinition
     from taskmark.tools.built_in import Configured
+    from taskmark.tools.health import Checkup
     from taskmark.tools.processes import ProcessLimits
 
 POLLERS = 20
@@ -43,6 +45,8 @@ STICKY = timedelta(seconds=1)
 """How long a dead worker's cached workflows wait before another worker takes them."""
 HEARTBEATS = timedelta(seconds=1)
 EAGER = 100
+
+_log = logging.getLogger("taskmark.worker")
 
 
 class Wiring:
@@ -57,7 +61,31 @@ class Wiring:
         from taskmark.registry import load
 
         settings = self.settings
-        return load(settings.plugins, path=(settings.root,), configured=self._configured())
+        self._told = self._configured(settings)
+        return load(settings.plugins, path=(settings.root,), configured=self._told)
+
+    def renew_credentials(self) -> None:
+        """Reads the settings again, and makes the tools anew that are told passwords, keys and tokens, if any
+        of it is another. Wrong settings change nothing."""
+        from taskmark.errors import InvalidSettings
+
+        registry = self.registry
+        try:
+            told = self._configured(self.settings.again())
+        except InvalidSettings as error:
+            _log.warning("credentials are as they were: %s", error.message)
+            return
+        if told != self._told:
+            self._told = told
+            registry.renew(told, (self.settings.root,))
+            _log.info("the settings have changed, and with them what tools are told")
+
+    @cached_property
+    def checkup(self) -> Checkup:
+        """What asks tools how they are before a start."""
+        from taskmark.tools.health import Checkup
+
+        return Checkup(self.settings.health_seconds)
 
     def _process_limits(self) -> ProcessLimits:
         from taskmark.tools.processes import ProcessLimits
@@ -74,11 +102,10 @@ class Wiring:
             output=settings.process_output,
         )
 
-    def _configured(self) -> Configured:
+    def _configured(self, settings: Settings) -> Configured:
         from taskmark.tools.built_in import Configured
         from taskmark.tools.network import NetworkPolicy
 
-        settings = self.settings
         return Configured(
             network=NetworkPolicy(
                 allow_hosts=settings.http_allow_hosts, allow_private=settings.http_allow_private
@@ -283,6 +310,7 @@ class Wiring:
         from activities.places import Places
         from activities.steps import StepActivities
         from activities.tasks import TaskActivities
+        from starter.forewarning import Forewarning
         from starter.resuming import Resumption
         from taskmark.agents.asking import Asking
         from taskmark.circuit import Rules
@@ -299,6 +327,7 @@ class Wiring:
             recorder,
             root=settings.root,
             shared=StoredShared(lambda: self.store),
+            renew=self.renew_credentials,
             rules=Rules(settings.circuit_failures, settings.circuit_seconds),
             places=Places(
                 {name: one.concurrency for name, one in settings.tools.items() if one.concurrency},
@@ -308,7 +337,13 @@ class Wiring:
         compiler = self.compiler()
         resumption = Resumption(self.earliers, compiler, artifacts)
         tasks = TaskActivities(
-            compiler.compile, artifacts, recorder, resumption.resume, recorder.has, root=settings.root
+            compiler.compile,
+            artifacts,
+            recorder,
+            resumption.resume,
+            recorder.has,
+            forewarn=Forewarning(self).begin,
+            root=settings.root,
         )
         return [*steps.all(), *tasks.all()]
 

@@ -440,6 +440,7 @@ class Remembered(Message):
     partly: bool = False
     """It completed, though not with all items."""
     fallback: bool = False
+    fallback_for: Failure | None = None
     begun: bool = False
     withheld: bool = False
     """Its output is not here, because there is something personal in it."""
@@ -580,6 +581,8 @@ class StepState(Message):
     items_done: int = 0
     fallback: bool = False
     """Its output is the fallback's."""
+    fallback_for: Failure | None = None
+    """What the fallback stands in for; of several items the first that used it."""
     reason: str | None = None
     """Why it was skipped."""
     shown: str = ""
@@ -840,6 +843,7 @@ class StepOutcome(Message):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     fallback: bool = False
+    fallback_for: Failure | None = None
     reason: str | None = None
     reused: str | None = None
     anew: str | None = None
@@ -852,7 +856,7 @@ class StepOutcome(Message):
         return {key: value for key, value in fields.items() if value is not None or key not in _SELDOM}
 
 
-_SELDOM = ("reused", "anew")
+_SELDOM = ("fallback_for", "reused", "anew")
 """What only steps of an execution have that goes on from an earlier one."""
 
 
@@ -967,6 +971,10 @@ class StepView(Message):
     finished_at: datetime | None = None
     error: str | None = None
     """What went wrong last; while it is tried again, of the attempt before."""
+    fallback: bool = False
+    """Its output is the fallback's."""
+    fallback_for: str | None = None
+    """What went wrong before the fallback."""
     reason: str | None = None
     """Why it was skipped."""
     items_total: int | None = None
@@ -979,9 +987,11 @@ class StepView(Message):
     @classmethod
     def of(cls, state: StepState, max_attempts: int | None = None) -> StepView:
         """Returns what `progress` shows of a step."""
-        shown = {name: getattr(state, name) for name in cls.model_fields.keys() - {"error", "max_attempts"}}
-        error = state.error.message if state.error else None
-        return cls(**shown, error=error, max_attempts=max_attempts)
+        failures = {"error": state.error, "fallback_for": state.fallback_for}
+        same = cls.model_fields.keys() - failures.keys() - {"max_attempts"}
+        shown: dict[str, Any] = {name: getattr(state, name) for name in same}
+        shown |= {name: failure.message for name, failure in failures.items() if failure}
+        return cls(**shown, max_attempts=max_attempts)
 
 
 class PhaseView(Message):

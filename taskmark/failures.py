@@ -39,6 +39,18 @@ def failure_from(error: BaseException, *, step: str | None = None, phase: str | 
     return Failure(type="step_failed", message=message, category=category, **about)
 
 
+def overdue(seconds: float, *, step: str | None = None, phase: str | None = None) -> Failure:
+    """Returns the failure of a call that exceeded its timeout."""
+    return Failure(
+        type="timed_out",
+        message=f"it took longer than its timeout of {seconds:g} s",
+        category=Category.TRANSIENT,
+        hint="raise the step's `timeout`, or let it do less",
+        step=step,
+        phase=phase,
+    )
+
+
 def _seconds(told: float | None) -> float | None:
     """Returns how long to leave somebody alone, as far as it can be meant: others may say what they like."""
     return min(max(told, 0.0), LONGEST_SECONDS) if told is not None and not math.isnan(told) else None

@@ -19,6 +19,10 @@ from taskmark.task.model import Agent, Json
 Parameters = TypeVar("Parameters", bound=BaseModel)
 
 
+SAID_LENGTH = 200
+"""Characters of what a step says that are kept."""
+
+
 def _no_heartbeat(*_details: Any) -> None:
     """Heartbeats go nowhere where nobody listens."""
 
@@ -91,6 +95,7 @@ class Tool(ABC, Generic[Parameters]):
     timeout: ClassVar[float | None] = None
     """Seconds; absent means the engine's default."""
     needs: ClassVar[tuple[str, ...]] = ()
+    """Programs, modules (`python:pandas`) and variables (`$API_KEY`) without which it cannot be used."""
     version: ClassVar[str] = ""
     """With another version a step's `cache` holds nothing: change it with what the tool returns."""
 
@@ -114,8 +119,10 @@ class Tool(ABC, Generic[Parameters]):
         return None
 
     async def health_check(self) -> Health:
-        """Whether it can be used now."""
-        return Health(healthy=True)
+        """Whether it can be used now; unless it says more, whether what it `needs` is there."""
+        from taskmark.tools.needs import health_of
+
+        return health_of(self.needs)
 
 
 @dataclass(frozen=True)

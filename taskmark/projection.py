@@ -347,6 +347,7 @@ def _remembered(state: StepState, made: Print | None, items: ItemPrints | None) 
         items_total=state.items_total,
         partly=state.status is StepStatus.COMPLETED and state.error is not None,
         fallback=state.fallback,
+        fallback_for=state.fallback_for,
         begun=state.attempt > 0,
         reused=state.reused,
         finished_at=state.finished_at,

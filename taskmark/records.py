@@ -174,6 +174,7 @@ EventKind = Literal[
     "step_interrupted",
     "notified",
     "notification_failed",
+    "unusable",
     "waiting",
     "decided",
     "budget_warning",

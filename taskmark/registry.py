@@ -26,7 +26,7 @@ from taskmark.ports import AgentProvider, StepContext, Tool
 from taskmark.privacy.detecting import NAMES as BUILTIN_DETECTORS
 from taskmark.privacy.detecting import Detector
 from taskmark.task.model import BUILT_IN_KINDS, Json
-from taskmark.tools.built_in import Configured, built_in
+from taskmark.tools.built_in import OF_CREDENTIALS, Configured, built_in
 from taskmark.tools.function_tool import FunctionDetails, call_either, check_parameters, function_tool
 from taskmark.tools.sizes import capped
 from taskmark.tools.validation import did_you_mean, misfits
@@ -79,7 +79,8 @@ def tool(defined: Any, **details: Any) -> Any:
 
     `effects` says whether a call changes anything outside, `repeatable` whether a second one with the same
     idempotency key changes nothing more, `timeout` is in seconds, `resumable` whether it
-    goes on from its heartbeat, `needs` what must be there. Functions may be `async`; others run in a thread.
+    goes on from its heartbeat, `needs` what must be there: programs, modules (`python:pandas`) and variables
+    (`$API_KEY`). Functions may be `async`; others run in a thread.
     """
     if isinstance(defined, str):
         return lambda function: _mark("tool", defined, function, FunctionDetails(defined, **details))
@@ -170,6 +171,12 @@ class Registry:
     def provider(self, prefix: str) -> AgentProvider:
         """Returns who answers for models with the prefix. Raises `StepFailed` (configuration)."""
         return self._find("agent provider", prefix, self.providers)
+
+    def renew(self, configured: Configured, path: Sequence[Path]) -> None:
+        """Makes the built-in tools anew that are told credentials. Calls that run go on with the old ones."""
+        for tool in built_in(configured, path, self.search_providers):
+            if tool.name in OF_CREDENTIALS and tool.name in self.tools:
+                self.tools[tool.name] = tool
 
     def schemas(self) -> dict[str, dict[str, Json]]:
         """Returns the JSON Schema of each tool's parameters."""
@@ -266,6 +273,16 @@ def load(
         for component in _marked(module):
             registry.add(component, name)
     return registry
+
+
+def tool_of(defined: Any) -> Tool[Any]:
+    """Returns the tool that a function or a class with `@tool` defines. Raises `ValueError` with the reason
+    if it defines none, or an invalid one."""
+    component = getattr(defined, "__dict__", {}).get(_MARK)
+    if not isinstance(component, Component) or component.kind != "tool":
+        raise ValueError(f"{getattr(defined, '__name__', defined)!r} is not marked with @tool")
+    _check_name(component)
+    return _tool(component)
 
 
 def _builtin(path: Sequence[Path], configured: Configured) -> Registry:

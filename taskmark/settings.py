@@ -22,6 +22,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     field_validator,
     model_validator,
@@ -46,7 +47,10 @@ TEMPORAL_DEFAULT = "localhost:7233"
 """What Temporal's own configuration means when a profile names no address."""
 
 GIVEN_TO_STEPS = frozenset(
-    {"TASKMARK_IDEMPOTENCY_KEY", "TASKMARK_EXECUTION_ID", "TASKMARK_PROJECT_ID", "TASKMARK_WORKER_ID"}
+    {
+        *("TASKMARK_IDEMPOTENCY_KEY", "TASKMARK_EXECUTION_ID", "TASKMARK_PROJECT_ID", "TASKMARK_WORKER_ID"),
+        *("TASKMARK_ATTEMPT", "TASKMARK_REDUCED", "TASKMARK_REFRESH_CREDENTIALS"),
+    }
 )
 """Variables that processes started by steps find in their environment; they are not settings."""
 
@@ -142,6 +146,8 @@ class Settings(BaseSettings):
     step_timeout_seconds: PositiveSeconds = Field(default=600.0, examples=[600])
     workflow_task_seconds: PositiveSeconds = Field(default=4.0, examples=[4])
     """How long a worker has for one workflow task. One killed in the middle of it is missed only then."""
+    health_seconds: float = Field(default=2.0, ge=0, le=60, examples=[2])
+    """How long a start waits at most to hear whether the tools it uses can be used; 0 asks nobody."""
     progress_seconds: PositiveSeconds = Field(default=2.0, examples=[2])
     catch_up_seconds: PositiveSeconds = Field(default=10.0, examples=[10])
     """How often a worker asks whether Temporal ended an execution without a word to the store."""
@@ -250,11 +256,18 @@ class Settings(BaseSettings):
     outgoing_refuse: Names = Field(default=(), examples=["card,phone"])
     """Detectors of personal data: what they find is not sent."""
 
+    _given: dict[str, Any] = PrivateAttr(default_factory=dict)
+
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
             raise _explain(error, type(self).model_fields) from error
+        self._given = values
+
+    def again(self) -> Settings:
+        """Returns what the settings are by now, made from the same values. Raises `InvalidSettings`."""
+        return type(self)(**self._given)
 
     @classmethod
     def settings_customise_sources(

@@ -180,12 +180,16 @@ class Board:
         self.moves += 1
         self.change(step, items_done=self.steps[step].items_done + 1)
 
+    def fell_back(self, step: str, failure: Failure) -> None:
+        """The fallback has stood in for what failed so; of several items the first is kept."""
+        self.change(step, fallback=True, fallback_for=self.steps[step].fallback_for or failure)
+
     def spend(self, used: Used) -> None:
         """Agents have used so much more."""
         self.used = self.used.plus(used)
 
     def end(self, step: Step, status: StepStatus, **fields: Any) -> None:
-        """The step has ended: `output`, `error`, `reason` and `fallback` as they apply."""
+        """The step has ended: `output`, `error` and `reason` as they apply."""
         state = self.steps[step.id]
         if state.status.is_final:
             return
@@ -195,8 +199,9 @@ class Board:
         error: Failure | None = fields.get("error")
         payload = {**of_agent(step), "reason": fields.get("reason")}
         payload |= outcome(status, error, fields.get("output"))
-        if fields.get("fallback"):
+        if status is StepStatus.COMPLETED and state.fallback:
             payload["fallback"] = True
+            payload["fallback_for"] = state.fallback_for and state.fallback_for.message
         if self.steps[step.id].reused:
             payload["reused"] = self.steps[step.id].reused
         self._tell(_ENDED[status], step, payload, self.steps[step.id].attempt)
@@ -230,7 +235,8 @@ class Board:
     def reuse(self, step: Step, old: Remembered) -> None:
         """The step ends as it did in an earlier execution, and nothing of it is called."""
         counts = {"items_total": old.items_total, "items_done": old.items_total or 0}
-        self.change(step.id, reused=old.reused, fallback=old.fallback, **counts)
+        instead = {"fallback": old.fallback, "fallback_for": old.fallback_for}
+        self.change(step.id, reused=old.reused, **instead, **counts)
         self.end(step, StepStatus.COMPLETED, output=old.output)
 
     def parents(self, step: Step) -> tuple[str, ...]:

@@ -83,6 +83,7 @@ async def result(
             started_at=step.started_at,
             finished_at=step.finished_at,
             fallback=step.fallback,
+            fallback_for=step.fallback_for,
             reason=step.reason,
             reused=step.reused,
             anew=step.anew,

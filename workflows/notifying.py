@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from typing import Any, NamedTuple
 
 from temporalio import workflow
@@ -39,6 +39,11 @@ from workflows.interrupting import Interrupted
 from workflows.recording import event, record
 from workflows.state import TaskState
 
+FAILURES = 20
+"""Failures that one notification tells of."""
+FAILURES_TOLD = 200
+"""Failures of steps that are told one by one; the end tells of others."""
+OF_FAILURES = ("retrying", "step_failed")
 AT_ONCE = 20
 """Notifications under way at once."""
 
@@ -85,15 +90,19 @@ class Notifier:
         self._door = Admission(AT_ONCE, Wish())
         self._known: dict[str, None] = {}
         self._count = 0
+        self._failed = 0
+        """How many failures of steps it has told of."""
+        if any(kind in one.on for one in self._notifications for kind in OF_FAILURES):
+            state.failures = []
 
     async def run(self) -> None:
         """Tells whatever happens until it is cancelled."""
         tasks: list[asyncio.Task[None]] = []
         try:
             while True:
-                await workflow.wait_condition(lambda: any(self._news()))
+                await workflow.wait_condition(lambda: bool(self._state.failures) or any(self._news()))
                 tasks = [task for task in tasks if not task.done()]
-                for told in list(self._news()):
+                for told in [*self._news(), *self._failures()]:
                     self._known[told.key] = None
                     tasks += [asyncio.create_task(one) for one in self._calls(told)]
         except (Exception, asyncio.CancelledError):
@@ -102,9 +111,13 @@ class Notifier:
 
     async def end(self, status: ExecutionStatus) -> None:
         """Tells how the execution ended, and returns once that is told or takes too long."""
-        error = self._state.error
-        fields = {"kind": status.value, "message": error.message if error else ""}
-        told = Told(status.value, (status.value,), {**self._about(), **fields})
+        failures = self._all_failures()
+        error = self._state.error or next(iter(failures), None)
+        told = Told(
+            status.value,
+            (status.value,),
+            {**self._about(), **_of(error), "kind": status.value, "failures": [*map(_listed, failures)]},
+        )
         calls = [asyncio.create_task(one) for one in self._calls(told)]
         if calls:
             patience = max(self._timeout(one) for one in self._notifications if status.value in one.on)
@@ -126,7 +139,41 @@ class Notifier:
             fields = {"kind": "paused", "message": message}
             yield Told(f"paused {_text(paused.since)}", ("paused",), {**self._about(), **fields})
 
+    def _failures(self) -> Iterator[Told]:
+        """Yields the failures of steps that nobody was told of. Each notification is an activity, of which a
+        history has room for so many."""
+        failed = self._state.failures or []
+        taken = failed[: FAILURES_TOLD - self._failed]
+        failed.clear()
+        for slug, step in taken:
+            assert step.error is not None, "only what has one is noted"
+            kind = "retrying" if step.error.will_retry and not step.status.is_final else "step_failed"
+            error = step.error.model_copy(update={"phase": slug, "step": step.id})
+            about = {"kind": kind, "name": step.name, "attempt": step.attempt, "failures": [_listed(error)]}
+            self._failed += 1
+            yield Told(f"failure {self._failed}", (kind,), {**self._about(), **_of(error), **about})
+
+    def _all_failures(self) -> list[Failure]:
+        """Returns how steps have failed for good, the first of them."""
+        failed = (
+            step.error.model_copy(update={"phase": slug, "step": step.id})
+            for slug, steps in self._state.steps.items()
+            for step in steps.values()
+            if step.error is not None
+        )
+        return list(islice(failed, FAILURES))
+
+    def _held(self, wait: Wait) -> list[Failure]:
+        """Returns how the steps failed for which a phase is held."""
+        steps = self._state.steps.get(wait.phase, {})
+        known = ((name, steps[name].error) for name in wait.failed[:FAILURES] if name in steps)
+        place = {"phase": wait.phase}
+        return [
+            error.model_copy(update={**place, "step": name}) for name, error in known if error is not None
+        ]
+
     def _waits(self, wait: Wait) -> Told:
+        failures = self._held(wait) if wait.kind == "retry" else []
         kinds = ("waiting", "budget") if wait.kind == "budget" else ("waiting",)
         fields = {
             "kind": kinds[-1],
@@ -138,9 +185,10 @@ class Notifier:
             "message": f"{wait.kind} “{wait.name}”: {wait.prompt}",
             "deadline": None if wait.deadline is None else _text(wait.deadline),
             "execution": wait.execution or self._execution,
+            "failures": [*map(_listed, failures)],
         }
         key = f"{wait.execution} {wait.phase} {wait.key} {_text(wait.since)}"
-        return Told(key, kinds, {**self._about(), **fields})
+        return Told(key, kinds, {**self._about(), **_of(next(iter(failures), None)), **fields})
 
     def _warns(self, warned: Warned, number: int) -> Told:
         message = f"{warned.percent} % of {warned.budget} are used: {warned.used:.9g} of {warned.limit:.9g}"
@@ -150,7 +198,8 @@ class Notifier:
     def _about(self) -> dict[str, Json]:
         empty = dict.fromkeys(("gate", "name", "prompt", "phase", "step", "message"), "")
         known = {"status": self._state.status.value, "execution": self._execution}
-        return {**empty, **known, "deadline": None}
+        nothing: dict[str, Json] = {"deadline": None, "retry_in_seconds": None, "attempt": 0, "failures": []}
+        return {**empty, **_of(None), **known, **nothing}
 
     def _calls(self, told: Told) -> Iterator[Any]:
         for index, notification in enumerate(self._notifications):
@@ -210,6 +259,27 @@ class Notifier:
 
     def _timeout(self, notification: Notification) -> float:
         return self._limits.tool_timeouts.get(notification.tool) or self._limits.step_timeout
+
+
+def _of(error: Failure | None) -> dict[str, Json]:
+    """Returns what is told of a failure: what happened and where, what else it affects, whether and when it
+    is tried again, and what to do."""
+    if error is None:
+        return {"category": "", "hint": "", "affects": []}
+    told = _listed(error)
+    seconds = error.retry_in_seconds if error.will_retry else None
+    return {**told, "retry_in_seconds": seconds if seconds is None else round(seconds, 3)}
+
+
+def _listed(error: Failure) -> dict[str, Json]:
+    return {
+        "phase": error.phase or "",
+        "step": error.step or "",
+        "message": error.message,
+        "category": error.category.value,
+        "hint": error.hint or "",
+        "affects": list(error.affects),
+    }
 
 
 def _the(request: StepCall) -> StepCall:

@@ -32,9 +32,6 @@ _CHARACTERS = 16
 _EACH = 100
 """Units of one fingerprint beside what it hashes."""
 
-Came = tuple[Json, bool]
-"""What an item came to: its output, and whether that is the fallback's."""
-
 
 class Past:
     """The fingerprints of one phase's steps: those of now, and those of an earlier execution."""
@@ -158,8 +155,8 @@ class Past:
         return found if isinstance(found, list) else []
 
     async def item(
-        self, step: Step, index: int, names: Mapping[str, Any], perform: Callable[[], Awaitable[Came]]
-    ) -> Came:
+        self, step: Step, index: int, names: Mapping[str, Any], perform: Callable[[], Awaitable[Json]]
+    ) -> Json:
         """Returns what an item comes to: as in the earlier execution, else by carrying it out."""
         if step.id in self._values:
             await self._effort.turn()
@@ -168,10 +165,10 @@ class Past:
                 value = self._values[step.id][place]
                 self._came(step, index, names, value)
                 self._tell_items(step)
-                return value, False
-        output, fell_back = await perform()
+                return value
+        output = await perform()
         self._came(step, index, names, output)
-        return output, fell_back
+        return output
 
     def _place(self, step: Step, index: int, wanted: str) -> int | None:
         """Returns which item of then is the same, and takes it: its own place, else one that has moved."""

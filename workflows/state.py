@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from itertools import islice
 
@@ -63,6 +64,8 @@ class TaskState:
         """Decisions not yet passed on, by phase."""
         self.spendings: Spendings | None = None
         """What is used of the task's budget, if it has one."""
+        self.failures: list[tuple[str, StepState]] | None = None
+        """Failures of steps, by phase, that nobody was told of yet; None if nobody wants to be."""
         self.decided: dict[Gate, tuple[Wait, Decision]] = {}
         """Every decision that was taken, by the opening of the gate it was for."""
 
@@ -100,11 +103,21 @@ class TaskState:
             return  # its result is here already and says more
         self.reports[report.phase] = report
         known = self.steps[report.phase]
+        self._note_failures(report.phase, report.steps)
         self.steps[report.phase] = known | {state.id: state for state in report.steps}
         if report.expanded:
             self._sum_up(report.phase)
         status = StepStatus.WAITING if report.waiting and not report.in_flight else StepStatus.RUNNING
         self._set(report.phase, now, status=status, attempts=report.attempt, used=report.used)
+
+    def _note_failures(self, slug: str, steps: Iterable[StepState]) -> None:
+        """Keeps what has failed since the phase told the last time."""
+        if self.failures is None:
+            return
+        for state in steps:
+            before = self.steps[slug].get(state.id)
+            if state.error is not None and (before is None or state.error != before.error):
+                self.failures.append((slug, state))
 
     def _sum_up(self, slug: str) -> None:
         """In a phase with `forEach` each step of the file counts its items, and those that have ended."""
@@ -143,6 +156,7 @@ class TaskState:
         self._close_account(phase.slug)
         self.reports.pop(phase.slug, None)
         if result.steps:
+            self._note_failures(phase.slug, result.steps)
             self.steps[phase.slug] = {state.id: state for state in result.steps}
         self._close_steps(phase.slug, now)
         self._set(

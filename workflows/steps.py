@@ -74,7 +74,6 @@ class Done(NamedTuple):
 
     output: Json = None
     error: Failure | None = None
-    fallback: bool = False
 
 
 class StepRunner:
@@ -132,8 +131,7 @@ class StepRunner:
                     pass  # a pause or stop holds before anything of the step is evaluated
             done = await self._perform(step)
             if done is not None:
-                output, error = done.output, done.error
-                end(step, StepStatus.COMPLETED, output=output, error=error, fallback=done.fallback)
+                end(step, StepStatus.COMPLETED, output=done.output, error=done.error)
         except Stopped:
             self.interrupted = True
             self._board.interrupt(step)
@@ -196,8 +194,7 @@ class StepRunner:
             case _ if step.for_each is not None:
                 return await self._for_each(step, names)
             case _:
-                output, fell_back = await self._one(step, names, None)
-                return Done(output=output, fallback=fell_back)
+                return Done(output=await self._one(step, names, None))
 
     # --- kinds that are evaluated here ------------------------------------------------------------
 
@@ -318,11 +315,11 @@ class StepRunner:
 
         await self._past.begin_items(step, len(agents))
 
-        def ask(index: int) -> Awaitable[tuple[Json, bool]]:
+        def ask(index: int) -> Awaitable[Json]:
             def answer() -> Awaitable[Json]:
                 return self._ask(step, names, agents[index], index, share=len(agents))
 
-            def now() -> Awaitable[tuple[Json, bool]]:
+            def now() -> Awaitable[Json]:
                 return self._or_fallback(step, names, index, len(agents), answer)
 
             return self._past.item(step, index, names, now)
@@ -332,7 +329,7 @@ class StepRunner:
         if failure and (done.failed == len(agents) or step.is_critical):
             raise GaveUp(failure)
         output = {agent: answer for agent, answer in zip(agents, answers, strict=True) if answer is not None}
-        return Done(output=output, error=failure, fallback=self._board.steps[step.id].fallback)
+        return Done(output=output, error=failure)
 
     async def _for_each(self, step: Step, names: dict[str, Any]) -> Done:
         items = step.for_each
@@ -346,10 +343,10 @@ class StepRunner:
 
         await self._past.begin_items(step, len(items))
 
-        def perform(index: int) -> Awaitable[tuple[Json, bool]]:
+        def perform(index: int) -> Awaitable[Json]:
             inner = {**names, "item": items[index], "index": index}
 
-            def now() -> Awaitable[tuple[Json, bool]]:
+            def now() -> Awaitable[Json]:
                 return self._one(step, inner, index, share=len(items))
 
             return self._past.item(step, index, inner, now)
@@ -362,7 +359,7 @@ class StepRunner:
         output = await self._shelf.keep(done.outputs, self._room(len(items)))
         if self._start.limits.engine >= 2:
             output = of_items(output, len(items))
-        return Done(output=output, error=done.failure, fallback=self._board.steps[step.id].fallback)
+        return Done(output=output, error=done.failure)
 
     async def _ask_consent(self, step: Step, items: int) -> None:
         """Asks before many calls, if the budget wants it. Raises `GaveUp` if they are rejected."""
@@ -375,7 +372,7 @@ class StepRunner:
         self,
         step: Step,
         count: int,
-        perform: Callable[[int], Awaitable[tuple[Json, bool]]],
+        perform: Callable[[int], Awaitable[Json]],
         *,
         stop_at_failure: bool,
     ) -> Items:
@@ -390,10 +387,7 @@ class StepRunner:
 
         async def one(index: int) -> None:
             try:
-                output, fell_back = await perform(index)
-                items.done(index, output)
-                if fell_back:
-                    self._board.change(step.id, fallback=True)
+                items.done(index, await perform(index))
             except GaveUp as error:
                 items.fail(index, error.failure, lost=stop_at_failure)
             except (InvalidExpression, StepFailed) as error:
@@ -411,10 +405,8 @@ class StepRunner:
             raise Stopped
         return items
 
-    async def _one(
-        self, step: Step, names: dict[str, Any], item: int | None, share: int = 1
-    ) -> tuple[Json, bool]:
-        """Runs one call, then its fallback; returns the output and whether it is the fallback's."""
+    async def _one(self, step: Step, names: dict[str, Any], item: int | None, share: int = 1) -> Json:
+        """Runs one call, then its fallback, whose output it is then."""
         return await self._or_fallback(
             step, names, item, share, lambda: self._call_kind(step, names, item, share)
         )
@@ -426,19 +418,21 @@ class StepRunner:
         item: int | None,
         share: int,
         call: Callable[[], Awaitable[Json]],
-    ) -> tuple[Json, bool]:
+    ) -> Json:
         tried = self._journey.trying(step.id, item)
         try:
             if tried is not None and tried.fallback_for is not None:
                 raise GaveUp(tried.fallback_for)
-            return await call(), False
+            return await call()
         except GaveUp as failed:
             if step.fallback is None:
                 raise
             try:
-                return await self._fall_back(step, step.fallback, names, item, share, failed.failure), True
+                output = await self._fall_back(step, step.fallback, names, item, share, failed.failure)
             except Stopped:
                 raise failed from None
+            self._board.fell_back(step.id, failed.failure)
+            return output
         finally:
             self._journey.ended(step.id, item)
 

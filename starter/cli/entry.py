@@ -35,6 +35,7 @@ from starter.cli import (
     storing,
     telling,
     testing,
+    tooling,
     upkeep,
     versions,
 )
@@ -157,7 +158,7 @@ _COMMANDS = (
     (WRITE, "test", testing.run_tests, ("test tasks/example.md", "test tasks -k empty -o json")),
     (WRITE, "schema", files.schema, ("schema > task.schema.json",)),
     (WRITE, "fmt", formatting.fmt, ("fmt tasks/example.md", "fmt tasks --check", "fmt - < draft.md")),
-    (WRITE, "tools", upkeep.tools, ("tools", "tools -o json")),
+    (WRITE, "tools", tooling.tools, ("tools", "tools shell", "tools -o json")),
     (OPERATE, "dev", services.dev, ("dev",)),
     (OPERATE, "worker", services.worker, ("worker --workers 4",)),
     (OPERATE, "doctor", upkeep.doctor, ("doctor",)),

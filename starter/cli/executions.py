@@ -63,12 +63,15 @@ class Request:
 
     async def begin(self, client: TaskClient) -> str:
         """Starts it and returns the execution's id."""
+        from starter.cli.forewarning import show
+
         return await client.start(
             definition=self.definition,
             inputs=self.inputs,
             id=self.id,
             key=self.key,
             project=self.project,
+            warn=show,
         )
 
 

@@ -287,14 +287,19 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _rescued(history: History, execution: str) -> frozenset[str]:
-    """Returns the steps that completed with their fallback, after attempts that all failed."""
+def _rescued(history: History, execution: str) -> dict[str, str]:
+    """Returns the steps that completed with their fallback, after attempts that all failed, and why."""
     completed = (one for one in history.all_events(execution) if one.kind == "step_completed")
-    return frozenset(one.step for one in completed if one.payload.get("fallback"))
+    used = ((one.step, one.payload) for one in completed if one.payload.get("fallback"))
+    return {step: f"with its fallback{_for(payload.get('fallback_for'))}" for step, payload in used}
+
+
+def _for(reason: Any) -> str:
+    return f": {one_line(str(reason))}" if reason else ""
 
 
 def _show_steps(
-    phases: tuple[PhaseRecord, ...], attempts: tuple[AttemptRecord, ...], rescued: frozenset[str]
+    phases: tuple[PhaseRecord, ...], attempts: tuple[AttemptRecord, ...], rescued: dict[str, str]
 ) -> None:
     rows: list[tuple[str, ...]] = []
     for phase in phases:
@@ -306,7 +311,7 @@ def _show_steps(
         for one, after in zip_longest(of_phase, of_phase[1:]):
             rows.append(_attempt(one))
             if one.step in rescued and (after is None or after.step != one.step):
-                rows.append((f"  {one.step}", "completed", "", "", "with its fallback"))
+                rows.append((f"  {one.step}", "completed", "", "", rescued[one.step]))
     rows += [_attempt(one) for one in attempts if not one.phase]  # work done elsewhere has no phases
     if rows:
         typer.echo()

@@ -137,7 +137,8 @@ def step_row(step: StepView, now: datetime, beat: Beat | None = None) -> Row:
     beat = beat if step.status == "running" else None
     notes = [f"attempt {attempt(step)}"] if step.attempt > 1 else []
     notes += signs_of_life(beat, now) if beat else []
-    said, error = one_line(beat.said) if beat else "", one_line(step.error or "")
+    instead = f"with its fallback: {step.fallback_for}" if step.fallback_for else ""
+    said, error = one_line(beat.said) if beat else "", one_line(step.error or instead)
     if said and error:
         said = f"{said} · before: {error}"  # what it does now is worth more than why it does it again
     elif error:

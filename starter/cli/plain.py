@@ -159,6 +159,8 @@ def _of_step(before: StepView | None, after: StepView, phase: str, *, few: bool)
         return
     if now == "failed":
         yield f"step {name} failed{_took(after)}: {one_line(after.error or 'no reason given')}"
+    elif after.fallback and now == "completed":
+        yield f"step {name} completed with its fallback{_took(after)}{_because(after.fallback_for)}"
     elif few and now in ("completed", "cancelled"):
         yield f"step {name} {now}{_took(after)}"
     elif few and now == "skipped":

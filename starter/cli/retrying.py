@@ -69,9 +69,11 @@ class _Request:
 
     async def begin(self, client: TaskClient) -> str:
         """Starts it and returns the new execution's id."""
+        from starter.cli.forewarning import show
+
         again = await self.prepared(client)
         self.task = again.definition.id
-        execution = await client.retries.begin(again, id=self.id)
+        execution = await client.retries.begin(again, id=self.id, warn=show)
         say(f"{execution} goes on from {again.wanted.execution}")
         return execution
 

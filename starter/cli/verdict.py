@@ -43,7 +43,7 @@ def show_verdict(result: TaskResult, task: str) -> None:
     if result.error:
         for line in failure_lines(result.error):
             console.print(f"  {line}", soft_wrap=True)
-    for line in _failed_steps(result):
+    for line in (*_failed_steps(result), *_fallbacks(result)):
         console.print(f"  {line}", style="yellow", soft_wrap=True)
 
 
@@ -65,6 +65,15 @@ def _failed_steps(result: TaskResult) -> Iterator[str]:
         yield _failed_step(name, step)
     if len(failed) > FAILURES:
         yield f"… and {len(failed) - FAILURES} more failed steps"
+
+
+def _fallbacks(result: TaskResult) -> Iterator[str]:
+    """Yields which steps completed with their fallback, and why."""
+    used = [(name, s.fallback_for) for name, s in result.steps.items() if s.fallback and s.fallback_for]
+    for name, failure in used[:FAILURES]:
+        yield f"! {result.steps[name].phase} / {name} used its fallback: {one_line(failure.message)}"
+    if len(used) > FAILURES:
+        yield f"… and {len(used) - FAILURES} more fallbacks"
 
 
 def _has_failed(step: StepOutcome) -> bool:

@@ -28,6 +28,7 @@ from taskmark.plan.preview import (
     Usage,
 )
 from taskmark.plan.reach import agents_for, everything, tools_of
+from taskmark.plan.usability import unusable
 from taskmark.plan.verdicts import Verdicts
 from taskmark.task.model import BUILT_IN_KINDS, GATES, Json, Phase, Step, TaskDefinition
 
@@ -263,9 +264,8 @@ class _Previewing:
                 for step in phase.steps
                 if step.decision == "fails"
             )
-        for tool in self.knowledge.tools.values():
-            if not tool.healthy:
-                yield f"tool {tool.name} cannot be used: {tool.message or 'it gives no reason'}"
+        for one in unusable(self.task, self.knowledge.tools.values(), ()):
+            yield f"{one.title}; it is used by {one.used_by}" if one.uses else one.title
         yield from (agent.problem for agent in self.knowledge.agents if agent.problem)
         yield from self._over_budget(phases)
 

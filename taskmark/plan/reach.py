@@ -21,13 +21,16 @@ class Reach:
 
 
 def reach(definition: TaskDefinition) -> Reach:
-    """Returns what any step of the task, or of a task it runs, may call; fallbacks included."""
+    """Returns what any step of the task, or of a task it runs, may call; fallbacks and notifications
+    included."""
     found = Reach()
     for one, phase, step in everything(definition):
         found.tools |= dict.fromkeys(tools_of(step))
         for agent in asked(step, phase, one):
             if found.agents.get(agent) is None:
                 found.agents[agent] = one.agents.get(agent)
+    for one in family(definition):
+        found.tools |= dict.fromkeys(notice.tool for notice in one.notify or ())
     return found
 
 

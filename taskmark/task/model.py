@@ -129,6 +129,8 @@ Event = Literal[
     "waiting",
     "paused",
     "budget",
+    "retrying",
+    "step_failed",
     "completed",
     "completed_with_errors",
     "failed",

@@ -14,6 +14,7 @@ from taskmark.task.yaml_nodes import Items, Mapping, Node, Scalar, scalars
 
 EVENT_PARTS = (
     *("kind", "gate", "name", "prompt", "status", "phase", "step", "message", "deadline", "execution"),
+    *("category", "hint", "affects", "attempt", "retry_in_seconds", "failures"),
 )
 """What templates read of `event`."""
 TASK_PARTS = ("id", "name", "version")

@@ -271,7 +271,7 @@ class Browser(Tool[BrowserParameters]):
                 "user_agent": parameters.user_agent,
                 "accept_downloads": any(isinstance(action, Download) for action in parameters.actions),
             }
-            async with self._chromium.context(**options) as lent:
+            async with self._chromium.context(reduced=context.reduced, **options) as lent:
                 visit = Visit(lent, proxy, self._policy, parameters, context)
                 return await visit.run()
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psutil  # type: ignore[import-untyped] # it ships no types
 
 from taskmark.errors import Category, StepFailed
+from taskmark.seats import Seats
 from taskmark.tools.browsing_folders import Folder, new_folder
 from taskmark.tools.browsing_limits import BrowserLimits
 from taskmark.tools.browsing_memory import Family, excess
@@ -96,18 +97,19 @@ class Chromium:
         self._path = path
         self._limits = limits or BrowserLimits()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._places = asyncio.Semaphore(self._limits.pages)
+        self._places = Seats(self._limits.pages)
         self._starting: asyncio.Task[_Instance] | None = None
         self._endings: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def context(self, **options: Any) -> AsyncIterator[Lent]:
+    async def context(self, *, reduced: bool = False, **options: Any) -> AsyncIterator[Lent]:
         """Lends a new context, made with Playwright's options, and closes it, whatever happens to the step.
+        Of those that are to use less, after a resource failure, there is one at a time.
 
         Raises `StepFailed` if there is no browser: configuration, or transient if it died at its start.
         """
         self._settle()
-        async with self._places:
+        async with self._places.taken(reduced=reduced):
             instance = await self._instance()
             instance.users += 1
             instance.lent += 1
@@ -134,7 +136,7 @@ class Chromium:
         if (instance := self._started) is not None:
             instance.kill()
         self._loop, self._starting, self._endings = loop, None, set()
-        self._places = asyncio.Semaphore(self._limits.pages)
+        self._places = Seats(self._limits.pages)
 
     async def _instance(self) -> _Instance:
         """Returns a browser that lives, and starts one if there is none.

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from taskmark.tools.search_providers import MakeProvider
 
 
+OF_CREDENTIALS = frozenset({"web-search", "sql", "sql-write", "mail", "webhook", "chat", "mcp"})
+"""Those that are told passwords, keys and tokens when they are made."""
+
+
 @dataclass(frozen=True)
 class Configured:
     """What is set. What is absent, the tool that needs it asks for when it is called, or its health is."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from taskmark.ports import StepContext, Tool
 from taskmark.task.model import Json
+from taskmark.tools.needs import demand
 from taskmark.tools.sizes import capped
 
 
@@ -44,6 +45,7 @@ def function_tool(function: Callable[..., Any], details: FunctionDetails) -> Too
         repeatable = details.repeatable
 
         async def execute(self, parameters: BaseModel, context: StepContext) -> Json:
+            demand(details.name, details.needs)
             output = await call_either(function, parameters, context)
             return capped(output, source=f"tool {details.name}")
 

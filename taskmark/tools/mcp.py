@@ -92,6 +92,8 @@ class Mcp(Tool[McpParameters]):
         server = self._server(self._chosen(parameters.server))
         work = partial(_call, parameters, context, server)
         seconds = min(parameters.timeout, context.timeout)
+        if context.refresh_credentials:
+            self._sessions.retire((server.name, context.root))  # it was begun with what is no longer taken
         result = await self._ask(server, context.root, work, seconds, context.worker_id)
         return output(result, server, parameters.tool)
 

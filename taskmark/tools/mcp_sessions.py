@@ -99,6 +99,12 @@ class Session:
             self._task.cancel()
         await asyncio.wait({self._task})
 
+    def retire(self) -> None:
+        """Ends with its last user, or at once."""
+        self._given_up = True
+        if not self._users:
+            self._over.set()
+
     async def _hold(self) -> None:
         """Begins the conversation and holds it until it is over, and not much longer."""
         from mcp import Client
@@ -178,6 +184,12 @@ class Sessions:
         if key not in kept or not kept[key].usable:
             kept[key] = Session(connect, self._idle)
         return kept[key]
+
+    def retire(self, key: Hashable) -> None:
+        """Lets the next call under a key begin a new conversation; what there is ends with its last user."""
+        kept = self._kept.get(asyncio.get_running_loop(), {})
+        if (session := kept.pop(key, None)) is not None:
+            session.retire()
 
     async def close(self) -> None:
         """Ends all of this loop's."""

@@ -186,6 +186,8 @@ def clean_environment(context: StepContext, added: Mapping[str, str]) -> dict[st
         "TASKMARK_PROJECT_ID": context.project or "",
         "TASKMARK_WORKER_ID": context.worker_id,
         "TASKMARK_ATTEMPT": str(context.attempt),
+        **({"TASKMARK_REDUCED": "1"} if context.reduced else {}),
+        **({"TASKMARK_REFRESH_CREDENTIALS": "1"} if context.refresh_credentials else {}),
     }
 
 

@@ -395,15 +395,22 @@ def in_terminal(project: Path, *words: str, typed: bytes = b"") -> tuple[int, st
     return process.wait(30), shown.decode()
 
 
-def test_show_tells_a_step_that_its_fallback_saved(project):
-    """Its attempts failed, it did not."""
+def test_a_tool_that_cannot_be_used_is_told_before_and_its_fallback_after(project):
+    """Its attempts failed, the step did not."""
     step = "- tool: shell\n  id: odds\n  retry: {maxAttempts: 1}\n  fallback: {value: 7}\n"
     text = f"# Saved\n\n## Phase: Try\n### Steps\n{step}  with: {{command: ['false']}}\n"
+    text += "- tool: chat\n  id: say\n  with: {text: done}\n  fallback: {value: untold}\n"
     (project / "tasks" / "saved.md").write_text(text)
-    assert taskmark(project, "run", "saved", "--id", "saved").returncode == 0
+    ran = taskmark(project, "run", "saved", "--id", "saved")
+    assert (ran.returncode, ran.stdout) == (0, "")
+    warned, _, rest = ran.stderr.partition("phase Try started")
+    assert "warning: tool chat cannot be used: no channel is configured" in warned
+    assert "used by: step say of Try, which falls back on a value" in warned
+    assert "hint: set TASKMARK_CHAT_CHANNELS" in warned
+    assert "try / say used its fallback: no channel is configured" in rest
     rows = [line.split() for line in taskmark(project, "show", "saved").stdout.splitlines() if "odds" in line]
     assert [row[1] for row in rows] == ["failed", "completed"]
-    assert rows[1][2:] == ["with", "its", "fallback"]
+    assert rows[1][2:5] == ["with", "its", "fallback:"]
     assert "fallback=true" in taskmark(project, "logs", "saved").stdout
 
 

@@ -205,10 +205,52 @@ def test_tools_are_listed_with_their_parameters_and_broken_ones_with_the_reason(
     assert run(["tools", "-o", "json"]) == 0
     rows = {(row["kind"], row["name"]): row for row in json.loads(capsys.readouterr().out)}
     assert rows["tool", "shell"]["required"] == ["command"]
+    assert "properties" in rows["tool", "browser"]["schema"]
+    assert rows["tool", "shell"]["health"]["healthy"]
+    assert "no channel" in rows["tool", "chat"]["health"]["message"]
     assert "aggregate" in {kind for kind, _ in rows}
     assert "cannot be imported" in rows["broken", "no_such_plugin"]["reason"]
     assert run(["tools"]) == 0
     assert "command [" in capsys.readouterr().out
+
+
+def test_the_limits_of_a_tool_are_told_and_who_says_so(project, capsys, monkeypatch):
+    set_ = {"http": {"timeout": "30s", "retry": {"maxAttempts": 5, "backoffMs": 500}, "concurrency": 4}}
+    monkeypatch.setenv("TASKMARK_TOOLS", json.dumps(set_))
+    assert run(["tools", "http", "-o", "json"]) == 0
+    limits = json.loads(capsys.readouterr().out)["limits"]
+    sources = limits.pop("sources")
+    assert limits == {
+        "timeout": 30.0,
+        "heartbeat": 6.0,
+        "max_attempts": 5,
+        "backoff_seconds": 0.5,
+        "concurrency": 4,
+    }
+    assert (sources["timeout"], sources["heartbeat"]) == ("setting", "default")
+    assert run(["tools"]) == 0
+    assert "30 s, 5 tries, 4 at once" in capsys.readouterr().out
+
+
+def test_a_page_about_a_tool_has_its_health_limits_and_parameters(project, capsys):
+    assert run(["tools", "mail"]) == 0
+    shown = capsys.readouterr().out
+    for part in (
+        "cannot be used: no mail server is configured",
+        "TASKMARK_SMTP_URL",
+        "10 min 00 s (by default)",
+        "subject",
+        "required",
+        "list of string",
+    ):
+        assert part in shown
+
+
+def test_a_tool_that_there_is_not_is_refused_with_those_that_there_are(project, capsys):
+    assert run(["tools", "shel"]) == 2
+    said = capsys.readouterr()
+    assert 'did you mean "shell"' in " ".join(said.err.split())
+    assert said.out == ""
 
 
 def test_doctor_shows_every_check_and_how_to_repair(project, capsys, monkeypatch):

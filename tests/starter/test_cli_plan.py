@@ -90,7 +90,8 @@ def test_people_see_waves_calls_gates_and_what_is_in_the_way(ship, capsys):
         'command: ["make", "prod"]',
         "for 2 items",
         "approval: release - Release to prod? · decided by ann · for 2 d 0 h, then fails",
-        "✗ tool broken-tool cannot be used: the licence has run out",
+        "✗ tool broken-tool cannot be used: the licence has run out; "
+        "it is used by step build_tool_2 of Build, which has no fallback",
         "hint for broken-tool: renew it",
     ):
         assert part in shown

@@ -1,8 +1,11 @@
-"""Semantics N1 to N6: who is told of what, by tools, beside everything else."""
+"""Semantics N1 to N8: who is told of what, by tools, beside everything else."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from observing import stored_events, unique, until
 
 from taskmark.task import check_text
 from taskmark.task.catalog import Catalog
+from taskmark.tools.network import NetworkPolicy
 
 WAITS = "## Phase: Ask\n### Steps\n- approval: go - Shall {{ inputs.what }} go on?\n  timeout: 1 hour\n"
 
@@ -204,3 +208,146 @@ def test_a_notification_is_checked_like_a_step() -> None:
     }
     for notify, expected in (good | bad).items():
         assert codes(notify) == expected, notify
+
+
+# --- N7, N8: failures ---------------------------------------------------------------------------------
+
+
+class Inbox:
+    """A real HTTP server that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Any]] = []
+        self.port = 0
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        size = next(int(line[15:]) for line in head.split("\r\n") if line.startswith("content-length:"))
+        self.told.append(json.loads(await reader.readexactly(size)))
+        writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async def has(self, count: int) -> list[dict[str, Any]]:
+        async def look() -> list[dict[str, Any]]:
+            return self.told
+
+        return await until(look, lambda told: len(told) >= count)
+
+
+@pytest.fixture
+async def inbox(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inbox]:
+    """The worker's `http` may call this machine while a test tells something there."""
+    http = engine.client.wiring.registry.tools["http"]
+    monkeypatch.setattr(http, "_policy", NetworkPolicy(allow_private=True))
+    inbox = Inbox()
+    server = await asyncio.start_server(inbox.handle, "127.0.0.1", 0)
+    inbox.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield inbox
+
+
+def by_http(inbox: Inbox, on: str, *parts: str) -> str:
+    """Returns metadata that posts parts of an event to the server."""
+    fields = "".join(f'\n        {part}: "{{{{ event.{part} }}}}"' for part in ("kind", *parts))
+    return f"""
+```yaml
+notify:
+  - on: {on}
+    tool: http
+    with:
+      method: POST
+      url: http://127.0.0.1:{inbox.port}/
+      json:{fields}
+```
+
+"""
+
+
+@pytest.mark.semantics("N7")
+async def test_the_end_tells_what_failed_why_what_it_affects_and_what_to_do(
+    engine: Engine, inbox: Inbox
+) -> None:
+    parts = ("message", "category", "hint", "affects", "phase", "step", "failures")
+    steps = """## Phase: A
+### Steps
+- tool: flaky - Fail
+  id: bad
+  with: {category: logic, message: it is Tuesday}
+- tool: effect - After it
+  id: after
+  with: {name: never}
+"""
+    result = await engine.run(by_http(inbox, "failed", *parts) + steps)
+    assert result.status == "failed"
+    (told,) = await inbox.has(1)
+    assert (told["kind"], told["message"], told["category"]) == ("failed", "it is Tuesday", "logic")
+    assert (told["phase"], told["step"], told["hint"]) == ("a", "bad", "do not fail")
+    assert told["affects"] == ["after"]
+    assert [(one["step"], one["message"]) for one in told["failures"]] == [("bad", "it is Tuesday")]
+
+
+@pytest.mark.semantics("N7")
+async def test_an_end_with_errors_tells_of_each_of_them(engine: Engine, inbox: Inbox) -> None:
+    steps = "## Phase: A\n### Steps\n" + "".join(
+        f"- tool: flaky\n  id: {name}\n  critical: false\n  with: {{category: logic, message: no {name}}}\n"
+        for name in ("one", "two")
+    )
+    await engine.run(by_http(inbox, "completed_with_errors", "message", "failures") + steps)
+    (told,) = await inbox.has(1)
+    assert told["message"] == "no one"
+    assert [(one["step"], one["category"]) for one in told["failures"]] == [
+        ("one", "logic"),
+        ("two", "logic"),
+    ]
+
+
+@pytest.mark.semantics("N7")
+async def test_a_held_phase_tells_what_failed_in_it(engine: Engine, inbox: Inbox) -> None:
+    steps = """## Phase: A
+onFailure: pause
+### Steps
+- tool: flaky
+  id: bad
+  with: {category: permission, message: not for you}
+  retry: {maxAttempts: 1}
+"""
+    execution = await engine.start(by_http(inbox, "waiting", "gate", "category", "hint", "failures") + steps)
+    (told,) = await inbox.has(1)
+    assert (told["gate"], told["category"], told["hint"]) == ("retry", "permission", "do not fail")
+    assert [one["step"] for one in told["failures"]] == ["bad"]
+    await engine.client.skip(execution, "a")
+    await engine.wait(execution)
+
+
+@pytest.mark.semantics("N8")
+async def test_a_failure_is_told_with_whether_and_when_it_is_tried_again(
+    engine: Engine, inbox: Inbox
+) -> None:
+    parts = ("message", "category", "step", "attempt", "retry_in_seconds", "hint")
+    steps = """## Phase: A
+### Steps
+- tool: flaky
+  id: bad
+  critical: false
+  with: {message: not now}
+  retry: {maxAttempts: 2, backoffMs: 500}
+- tool: hold
+  id: on
+  with: {name: NAME}
+""".replace("NAME", name := unique())
+    execution = await engine.start(by_http(inbox, "[retrying, step_failed]", *parts) + steps)
+    again, last = await inbox.has(2)
+    assert (again["kind"], again["step"], again["category"]) == ("retrying", "bad", "transient")
+    assert again["message"] == "not now"
+    assert 0.4 <= again["retry_in_seconds"] <= 0.6
+    assert (last["kind"], last["attempt"], last["retry_in_seconds"]) == ("step_failed", 2, None)
+    engine.release(name)
+    assert (await engine.wait(execution)).status == "completed_with_errors"
+    assert len(inbox.told) == 2
+
+
+@pytest.mark.semantics("N8")
+async def test_who_does_not_ask_for_failures_of_steps_is_not_told(engine: Engine, inbox: Inbox) -> None:
+    steps = "## Phase: A\n### Steps\n- tool: flaky\n  critical: false\n  with: {category: logic}\n"
+    await engine.run(by_http(inbox, "[waiting, completed_with_errors]") + steps)
+    assert [told["kind"] for told in await inbox.has(1)] == ["completed_with_errors"]

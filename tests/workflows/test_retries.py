@@ -11,6 +11,7 @@ from engine import Engine
 from observing import stored_attempts, temporal_status, unique, until, until_processes
 
 from taskmark.contracts import TaskResult
+from taskmark.tools.webhook import Webhook
 
 
 def flaky(options: str = "", **arguments: Any) -> str:
@@ -241,6 +242,55 @@ async def test_a_timeout_ends_processes_and_their_children(engine: Engine) -> No
     result = await engine.run(text)
     assert failed(result).type == "timed_out"
     await until_processes(marker, 0, 3)
+
+
+NARROW = """
+import os
+
+class Full(Exception):
+    category = "resource"
+
+def fit():
+    if "TASKMARK_REDUCED" not in os.environ:
+        raise Full("too much at once")
+    return os.environ["TASKMARK_ATTEMPT"]
+"""
+
+
+@pytest.mark.semantics("R2")
+async def test_a_program_is_told_to_use_less_by_its_environment(engine: Engine) -> None:
+    engine.file("narrow.py", NARROW)
+    step = (
+        "- tool: python\n  id: s\n  with: {function: narrow:fit}\n  retry: {maxAttempts: 2, backoffMs: 10}\n"
+    )
+    result = await engine.run(f"## Phase: A\n### Steps\n{step}")
+    assert (result.status, result.steps["s"].output) == ("completed", "2"), result.error
+
+
+@pytest.mark.semantics("R3")
+async def test_credentials_are_refreshed_from_the_settings_of_now(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Someone has put a new token into them since the worker began."""
+    asked: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).decode().split(" ")[1])
+        status = "204 No Content" if asked[-1] == "/token-new" else "401 Unauthorized"
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        place = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        wiring, registry = engine.client.wiring, engine.client.wiring.registry
+        old = Webhook({"billing": {"url": f"{place}/token-old"}})
+        monkeypatch.setattr(registry, "tools", {**registry.tools, "webhook": old})
+        monkeypatch.setattr(wiring, "_told", wiring._told)
+        monkeypatch.setenv("TASKMARK_WEBHOOKS", json.dumps({"billing": {"url": f"{place}/token-new"}}))
+        step = "- tool: webhook\n  id: s\n  with: {endpoint: billing, payload: {a: 1}}\n"
+        result = await engine.run(f"## Phase: A\n### Steps\n{step}")
+    assert (result.status, result.steps["s"].attempts) == ("completed", 2), result.error
+    assert asked == ["/token-old", "/token-new"]
 
 
 # --- R8: fallbacks ------------------------------------------------------------------------------------

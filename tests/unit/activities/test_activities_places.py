@@ -38,6 +38,8 @@ async def most_at_once(places: Places, calls: list[dict[str, object]]) -> tuple[
         (Places({}, 3), [{"project": None}] * 8, 8),
         (Places({}, 3), [{"project": name} for name in "abcd" * 2], 8),
         (Places({"shell": 2}, 3), [{"project": "a"}] * 8, 2),
+        (Places({"http": 5}, None), [{"name": "http", "reduced": True}] * 4, 1),
+        (Places({}, 5), [{"project": "a", "reduced": True}] * 8, 5),
     ],
 )
 async def test_never_more_at_once_than_there_are_places(

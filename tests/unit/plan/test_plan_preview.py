@@ -352,7 +352,7 @@ def test_what_is_in_the_way_is_said():
         budget=Budget(agent_calls=2, tokens=100),
     )
     assert plan.problems == (
-        "tool shell cannot be used: it gives no reason",
+        "tool shell cannot be used: it gives no reason; it is used by step x of A, which has no fallback",
         "agent ann names no model",
         "the budget has agentCalls: 2, and a run uses about 3",
     )

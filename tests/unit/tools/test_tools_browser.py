@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 
 from taskmark.contracts import ADAPTER_LIMIT
 from taskmark.errors import Category, StepFailed
+from taskmark.ports import StepContext
 from taskmark.tools.browser import Browser
 from taskmark.tools.browsing_chromium import find_program
 from taskmark.tools.browsing_folders import PREFIX, new_folder
@@ -701,6 +702,22 @@ async def test_steps_share_one_browser_and_more_than_it_takes_wait(
         await asyncio.wait(visits)
     await tool.close()
     assert left_behind() == []
+
+
+async def test_visits_that_are_to_use_less_come_one_at_a_time(context: StepContext) -> None:
+    tool = Browser(ANYWHERE, limits=BrowserLimits(pages=3))
+    careful = replace(context, reduced=True)
+    async with serving(start=html("<p>x</p>")) as site:
+        slow = tool.validate({"url": site.url(), "actions": SLOW})
+        visits = [asyncio.ensure_future(tool.execute(slow, careful)) for _ in range(2)]
+        await soon(lambda: len(site.asked("/")) == 1)
+        await asyncio.sleep(0.3)
+        assert len(site.asked("/")) == 1
+        visits[0].cancel()
+        await soon(lambda: len(site.asked("/")) == 2)
+        visits[1].cancel()
+        await asyncio.wait(visits)
+    await tool.close()
 
 
 async def test_a_browser_that_nobody_uses_ends_and_leaves_nothing(

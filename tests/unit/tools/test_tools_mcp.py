@@ -681,3 +681,20 @@ def test_without_servers_or_without_the_package_it_says_what_to_do(monkeypatch: 
 def test_a_server_that_can_be_used_is_healthy() -> None:
     health = asyncio.run(Mcp({"odd": odd("plain")}).health_check())
     assert (health.healthy, health.message) == (True, "can use odd")
+
+
+async def test_with_fresh_credentials_the_conversation_begins_anew(context: StepContext) -> None:
+    """A program of ours is started again, and so reads its own anew; without that it is kept."""
+    environment = {"tool": "environment", "arguments": {}}
+    async with using(garden=GARDEN) as tool:
+
+        async def process(**fields: Any) -> int:
+            output: Any = await tool.execute(tool.validate(environment), replace(context, **fields))
+            return int(output["structured"]["pid"])
+
+        first = await process()
+        assert await process() == first
+        second = await process(refresh_credentials=True)
+        assert second != first
+        assert await process() == second
+        await until(lambda: not lives(first))

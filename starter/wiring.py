@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from taskmark.store.waiting import Completions
     from taskmark.task.catalog import Catalog
     from taskmark.task.definitions import Definitions
-    from taskmark.task.model import TaskDefinition
+    from taskmark.task.model import StepLimits, TaskDefinition
     from taskmark.tools.built_in import Configured
     from taskmark.tools.processes import ProcessLimits
 
@@ -72,6 +72,7 @@ class Wiring:
             written=settings.process_written,
             free_disk=settings.process_free_disk,
             output=settings.process_output,
+            nice=settings.process_nice,
         )
 
     def _configured(self) -> Configured:
@@ -148,6 +149,12 @@ class Wiring:
             for name, one in self.settings.tools.items()
             if one.heartbeat or one.retry
         }
+
+    def _limits_of_tools(self) -> dict[str, StepLimits]:
+        from taskmark.task.model import StepLimits
+
+        given = {name: one.limits for name, one in self.settings.tools.items() if one.limits}
+        return {name: StepLimits(**limits.model_dump()) for name, limits in given.items()}
 
     @cached_property
     def scrubber(self) -> Scrubber:
@@ -288,6 +295,7 @@ class Wiring:
         from taskmark.circuit import Rules
         from taskmark.store.artifacts import LateArtifacts
         from taskmark.store.sharing import StoredShared
+        from taskmark.tools.traffic import Throttle
 
         settings = self.settings
         agents = Asking(self.registry.provider, settings.default_model)
@@ -304,6 +312,8 @@ class Wiring:
                 {name: one.concurrency for name, one in settings.tools.items() if one.concurrency},
                 settings.project_concurrency,
             ),
+            limits=self._limits_of_tools(),
+            throttle=Throttle(settings.network_rate) if settings.network_rate else None,
         )
         compiler = self.compiler()
         resumption = Resumption(self.earliers, compiler, artifacts)

@@ -38,6 +38,7 @@ from pydantic_settings import (
 
 from taskmark.contracts import ENGINE, HISTORY_EVENTS, TASK_QUEUE, Limits
 from taskmark.errors import InvalidSettings
+from taskmark.task.amounts import parse_rate, parse_size
 from taskmark.task.durations import parse_duration
 
 FILE_NAME = "taskmark.toml"
@@ -53,6 +54,10 @@ GIVEN_TO_STEPS = frozenset(
 Names = Annotated[tuple[str, ...], NoDecode]
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 """Seconds, written as a duration."""
+Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
+"""Bytes, written as a size."""
+Rate = Annotated[int, BeforeValidator(parse_rate), Field(gt=0)]
+"""Bytes per second, written as a rate."""
 ByName = Annotated[dict[str, str], NoDecode]
 """A table in `taskmark.toml`, a JSON object in the environment."""
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -86,6 +91,19 @@ class ToolRetry(_Set):
     backoff_ms: int = Field(default=1000, ge=0)
 
 
+class ToolLimitSetting(_Set):
+    """What one attempt of a tool may use; a task file can only ask for less."""
+
+    memory: Size | None = None
+    cpu: Duration | None = None
+    output: Size | None = None
+    open_files: int | None = Field(default=None, ge=1)
+    processes: int | None = Field(default=None, ge=1)
+    disk: Size | None = None
+    network: Rate | None = None
+    nice: int | None = Field(default=None, ge=0, le=19)
+
+
 class ToolSetting(_Set):
     """What is set for one tool."""
 
@@ -93,6 +111,7 @@ class ToolSetting(_Set):
     heartbeat: Duration | None = None
     retry: ToolRetry | None = None
     concurrency: int | None = Field(default=None, ge=1)
+    limits: ToolLimitSetting | None = None
 
 
 class Settings(BaseSettings):
@@ -174,7 +193,7 @@ class Settings(BaseSettings):
         examples=['{"http": {"timeout": "30s", "retry": {"maxAttempts": 5}, "concurrency": 4}}'],
     )
     """Per tool: `timeout`, `heartbeat`, `retry` for tasks that say nothing of them, and how many calls of it
-    a worker makes at once (`concurrency`)."""
+    a worker makes at once (`concurrency`), and what one may use (`limits`)."""
     project_concurrency: int | None = Field(default=None, ge=1, examples=[20])
     """Steps of one project that a worker runs at once."""
     circuit_failures: int = Field(default=5, ge=1, examples=[5])
@@ -199,6 +218,10 @@ class Settings(BaseSettings):
     """Bytes that stay free: with less, a command that writes much is ended."""
     process_output: int = Field(default=64 * 1024**2, ge=0, examples=[67108864])
     """Bytes that are printed."""
+    process_nice: int = Field(default=5, ge=0, le=19, examples=[5])
+    """How far programs make way for other processes, the worker above all: 0 is not at all."""
+    network_rate: Rate | None = Field(default=None, examples=["10 MB/s"])
+    """What all steps of a worker together may send and receive per second, where Taskmark itself does it."""
 
     # what steps may reach
     http_allow_hosts: Names = Field(default=(), examples=["api.example.com,*.example.org"])

@@ -58,6 +58,7 @@ from workflows.journey import Journey
 from workflows.lanes import MANY_FAILURES, Lane, expanded, lanes, merged, shortened
 from workflows.opening import read_phase
 from workflows.purses import Purses
+from workflows.quotas import Quotas
 from workflows.recording import event, record
 from workflows.reporting import Reporter
 from workflows.reuse import Past
@@ -88,6 +89,7 @@ class PhaseWorkflow:
         self._effort = Effort()
         self._shelf = Shelf(self._effort)
         self._purses = Purses(start, self._board, self._admission)
+        self._quota = Quotas(start, self._board)
         self._consents = Consents(start, self._board, self._gates)
         was_once = start.limits.engine < 2
         self._journey = Journey(items_together=was_once)
@@ -160,6 +162,7 @@ class PhaseWorkflow:
             started_at=self._started_at,
             finished_at=workflow.now(),
             used=self._board.used if self._board.used.agent_calls else None,
+            consumed=self._board.consumed if self._start.quota else None,
         )
         size = len(result.model_dump_json())
         large = size > RESULT_LIMIT
@@ -183,6 +186,8 @@ class PhaseWorkflow:
             self._unheard += control.decisions
         else:
             self._gates.take(control.decisions)
+        if control.others is not None:
+            self._quota.hear(control.others)
         if control.permits is not None:
             self._purses.take(control.permits)
 
@@ -344,6 +349,7 @@ class PhaseWorkflow:
                 self._shelf,
                 self._effort,
                 self._purses,
+                self._quota,
                 self._consents,
                 lane,
                 self._feeder,

@@ -62,12 +62,13 @@ class StepActivities:
         shared: Shared | None = None,
         rules: Rules | None = None,
         places: Places | None = None,
-        limits: Mapping[str, StepLimits] | None = None,
+        limits: StepLimits | None = None,
+        limits_of_tools: Mapping[str, StepLimits] | None = None,
         throttle: Throttle | None = None,
     ) -> None:
         """`shared` is what workers share, or only this one knows it; `rules` are of its circuit breakers,
-        `places` for how much may be called at once. `limits` are what attempts may use, by tool, and
-        `throttle` is of the network, for all of them together."""
+        `places` for how much may be called at once. `limits` are what any attempt may use, and
+        `limits_of_tools` those of tools; `throttle` is of the network, for all of them together."""
         self._registry = registry
         self._ask = ask
         self._artifacts = artifacts
@@ -79,7 +80,8 @@ class StepActivities:
         self._circuits = Circuits(sharing, rules or Rules())
         self._answers = Answers(sharing)
         self._places = places or Places({}, None)
-        self._limits = limits or {}
+        self._limits = limits or StepLimits()
+        self._limits_of_tools = limits_of_tools or {}
         self._throttle = throttle
 
     def all(self) -> list[Callable[..., Any]]:
@@ -198,8 +200,8 @@ class StepActivities:
 
     def _allowed(self, call: StepCall) -> StepLimits:
         """Returns what an attempt may use: what the file and the settings both allow."""
-        of_tool = self._limits.get(call.name) if call.kind == "tool" else None
-        return (call.limits or StepLimits()).narrowed(of_tool)
+        of_tool = self._limits_of_tools.get(call.name) if call.kind == "tool" else None
+        return self._limits.narrowed(of_tool).narrowed(call.limits)
 
     async def _kept(self, done: StepDone, limit: int) -> StepDone:
         """Returns what goes into history: a large output as a reference."""

@@ -175,8 +175,12 @@ class Settings(BaseSettings):
     max_concurrent_activities: int = Field(default=200, ge=1, examples=[200])
     max_concurrent_workflow_tasks: int = Field(default=16, ge=2, examples=[16])
     """Python computes one at a time anyway; with more at once each takes longer, until all take too long."""
-    tuner: Literal["fixed", "resource"] = Field(default="fixed", examples=["fixed"])
-    """`resource`: as many steps as CPU and memory allow, instead of a fixed number."""
+    least_concurrent_activities: int = Field(default=80, ge=1, examples=[8])
+    """Steps that a worker runs at once however little CPU and memory there is. Most steps are short: with
+    fewer, those of a busy worker take longer to begin."""
+    tuner: Literal["fixed", "resource"] = Field(default="resource", examples=["fixed"])
+    """`resource`: as many steps as CPU and memory allow, up to `max_concurrent_activities`; `fixed`: always
+    that many."""
     target_cpu: Share = Field(default=0.9, examples=[0.9])
     target_memory: Share = Field(default=0.8, examples=[0.8])
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", examples=["info"])

@@ -100,7 +100,7 @@ IN_FILE = {
     ),
     "full disk": ("{disk: 60 MB}", python(FILL), 0.0, "passed its limit of 60,000,000 (written)"),
     "endless work of many": (
-        "{cpu: 2s, nice: 19}",
+        "{cpu: 2s}",
         sh(MANY),
         2.0,
         "used more than 2 s of CPU, so it was ended",

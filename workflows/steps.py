@@ -20,13 +20,13 @@ from taskmark.contracts import (
     RESULT_LIMIT,
     TASK_WORKFLOW,
     TOOL_ACTIVITY,
+    Consumption,
     Decision,
     Limits,
     PhaseStart,
     StartTask,
     StepCall,
     StepStatus,
-    TaskResult,
     ToolLimits,
     Used,
     Wait,
@@ -583,11 +583,13 @@ class StepRunner:
                 )
                 self.subtasks[child] = None  # only now: before its start it cannot be told of a pause
                 result = await handle
-                self._spend(TaskResult.model_validate(result))
+                self._spend(result.get("usage"), result.get("consumed"))
             except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
                 if is_cancelled_exception(error) and self._admission.stopped:
                     raise
-                self._spend(result_in(error))
+                told = result_in(error)
+                if told is not None:
+                    self._spend(told.usage, told.consumed)
                 raise GaveUp(failure_of(error, f"the sub-task {step.value}")) from error
             finally:
                 self.subtasks.pop(child, None)
@@ -595,11 +597,10 @@ class StepRunner:
                 self._board.waits_below(child, ())
         return await self._shelf.keep(result["outputs"], self._share(share))
 
-    def _spend(self, result: TaskResult | None) -> None:
-        """Counts what a sub-task used, as far as it could say so."""
-        if result is not None:
-            self._board.spend(result.usage or Used())
-            self._quota.count(result.consumed)
+    def _spend(self, used: Json, consumed: Json) -> None:
+        """Counts what a sub-task used, as far as it says so."""
+        self._board.spend(Used.model_validate(used or {}))
+        self._quota.count(Consumption.model_validate(consumed) if consumed else None)
 
     async def _call(  # noqa: PLR0917 - what one call is made of
         self,

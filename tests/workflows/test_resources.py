@@ -160,12 +160,16 @@ async def test_phases_that_run_side_by_side_use_one_limit_together(engine: Engin
 
 
 @pytest.mark.semantics("U6")
-async def test_what_a_subtask_used_counts_for_the_task_that_runs_it(engine: Engine) -> None:
+@pytest.mark.parametrize(("end", "status"), [("", "completed"), ("raise SystemExit(3)", "failed")])
+async def test_what_a_subtask_used_counts_for_the_task_that_runs_it(
+    end: str, status: str, engine: Engine
+) -> None:
+    """However it ended."""
     name = f"burns-{unique()}"
-    engine.file(f"tasks/{name}.md", f"# Burns\n\n## Phase: A\n### Steps\n{burning(f'{name}-a')}\n")
-    steps = f"### Steps\n- task: {name}\n  id: sub\n{burning('after')}"
+    engine.file(f"tasks/{name}.md", f"# Burns\n\n## Phase: A\n### Steps\n{burning('inner', end=end)}\n")
+    steps = f"### Steps\n- task: {name}\n  id: sub\n  critical: false\n{burning('after')}"
     result = await engine.run(task("{cpu: 200ms}", steps))
-    assert result.steps["sub"].status == "completed"
+    assert result.steps["sub"].status == status
     assert result.steps["after"].error is not None
     assert result.steps["after"].error.type == "limit_reached"
 

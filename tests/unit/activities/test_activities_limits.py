@@ -20,13 +20,31 @@ from taskmark.task.model import StepLimits
 ENOUGH = ["/bin/sh", "-c", "nice; yes | head -c 3000"]
 
 
+PLUGIN = """
+from pydantic import BaseModel
+from taskmark.ports import StepContext
+from taskmark.registry import tool
+from taskmark.tools.processes import Command, run
+
+class Nothing(BaseModel):
+    pass
+
+@tool("endless")
+async def endless(parameters: Nothing, context: StepContext):
+    "Prints without end."
+    await run(Command(("yes",)), context)
+"""
+
+
 @pytest.fixture
 def activities(tmp_path: Path) -> Iterator[dict[str, Any]]:
     """The activities of a worker by name, whose settings limit what programs print."""
     limits = {"output": "4 kB", "nice": 9}
+    (tmp_path / "endless_plugin.py").write_text(PLUGIN)
     settings = Settings(
         state_dir=tmp_path / "state",
         root=tmp_path,
+        plugins=("endless_plugin",),
         process_output=5000,
         process_nice=7,
         tools={"shell": {"limits": limits}},
@@ -69,6 +87,19 @@ async def test_a_file_that_asks_for_more_gets_what_the_settings_allow(activities
         assert "more than 4,000 bytes" in (await refusal(activities, much, **limits)).message
     done = await shell(activities, ["nice"], nice=12)
     assert done.output["stdout"] == f"{niceness(12)}\n"
+
+
+async def test_a_function_that_computes_makes_way_for_the_worker(activities: dict[str, Any]) -> None:
+    """`nice(0)` tells how far."""
+    step = call(name="python", arguments={"function": "os:nice", "args": [0]})
+    done: StepDone = await environment().run(activities["tool.python"], step)
+    assert done.output == niceness(7)
+
+
+async def test_what_a_plugin_starts_has_the_limits_of_the_settings_too(activities: dict[str, Any]) -> None:
+    """Though it says nothing of limits itself."""
+    with pytest.raises(ApplicationError, match="more than 5,000 bytes"):
+        await environment().run(activities["tool.endless"], call(name="endless"))
 
 
 async def test_a_failure_tells_what_was_used(activities: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from taskmark.errors import StepFailed
 from taskmark.ports import StepContext
 from taskmark.task.model import StepLimits
+from taskmark.tools.browsing_proxy import Proxy
 from taskmark.tools.network import NetworkPolicy
 from taskmark.tools.traffic import Throttle, metered
 from taskmark.tools.web import Http
@@ -105,3 +106,22 @@ async def test_nothing_is_counted_for_a_call_that_has_ended(sender: Sender, cont
     http = Http(LOCAL)
     await http.execute(http.validate({"url": sender.url}), context)
     assert context.resources == before
+
+
+async def test_what_a_browser_receives_is_traffic_of_its_step(sender: Sender, context: StepContext) -> None:
+    """Whatever it connects for: it can do so by its step's proxy alone."""
+    port = int(sender.url.rstrip("/").rpartition(":")[2])
+    limits = limited(context, 2 * SIZE)
+    begin = time.monotonic()
+    with metered(limits):
+        async with Proxy(LOCAL) as proxy:
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(proxy.url.rpartition(":")[2]))
+            writer.write(b"\x05\x01\x00")
+            await reader.readexactly(2)
+            writer.write(b"\x05\x01\x00\x01\x7f\x00\x00\x01" + port.to_bytes(2, "big"))
+            await reader.readexactly(10)
+            writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+            received = len(await reader.read())
+            writer.close()
+    assert limits.resources["received_bytes"] == received > SIZE
+    assert 0.45 < time.monotonic() - begin < 3

@@ -401,12 +401,12 @@ class Wiring:
             ramp_throttle=RAMP,
         )
         targets = ResourceBasedTunerConfig(settings.target_memory, settings.target_cpu)
-        none = FixedSizeSlotSupplier(1)
+        unused = FixedSizeSlotSupplier(1)
         return WorkerTuner.create_composite(
             workflow_supplier=FixedSizeSlotSupplier(settings.max_concurrent_workflow_tasks),
             activity_supplier=ResourceBasedSlotSupplier(slots, targets),
-            local_activity_supplier=none,
-            nexus_supplier=none,
+            local_activity_supplier=unused,
+            nexus_supplier=unused,
         )
 
     def close(self, seconds: float = 5.0) -> bool:

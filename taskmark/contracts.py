@@ -376,19 +376,24 @@ class Consumption(Message):
     sent_bytes: int = 0
 
     @classmethod
-    def of(cls, resources: Mapping[str, float] | None) -> Consumption | None:
-        """Returns what was measured of it (`taskmark.ports.StepContext.resources`), None if nothing was."""
-        found = {name: resources[name] for name in cls.model_fields if name in resources} if resources else {}
-        return (
-            cls(**{name: one if name == "cpu_seconds" else int(one) for name, one in found.items()})
-            if found
-            else None
-        )
+    def of(cls, resources: Any) -> Consumption | None:
+        """Returns what was measured of it (`taskmark.ports.StepContext.resources`), None if nothing was.
+
+        Components write there, too: what is no amount is left out.
+        """
+        given = resources if isinstance(resources, Mapping) else {}
+        found = {name: given[name] for name in cls.model_fields if _is_amount(given.get(name))}
+        whole = {name: int(amount) for name, amount in found.items() if name != "cpu_seconds"}
+        return cls(**{**found, **whole}) if found else None
 
     def plus(self, other: Consumption) -> Consumption:
         """Returns both together."""
         sums = {name: getattr(self, name) + getattr(other, name) for name in Consumption.model_fields}
         return Consumption(**{**sums, "cpu_seconds": round(sums["cpu_seconds"], 6)})
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 class Quota(Message):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self
 
 from temporalio import workflow
 
@@ -69,7 +69,7 @@ class Attempts:
         if state.status in (StepStatus.RUNNING, StepStatus.WAITING) and attempt > state.attempt:
             self._board.change(self._step.id, attempt=attempt)
 
-    def attempt_used(self, resources: Mapping[str, float] | None) -> None:
+    def attempt_used(self, resources: Any) -> None:
         """It has ended, however it did, and used so much."""
         self._quota.count(Consumption.of(resources))
 

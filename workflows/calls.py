@@ -9,7 +9,7 @@ failure that a step reports is marked as not retryable by the server.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import timedelta
 from typing import Any, Protocol
@@ -47,7 +47,7 @@ class GaveUp(Exception):
         resume: Any = None,
         *,
         reported: bool = True,
-        resources: dict[str, float] | None = None,
+        resources: Any = None,
     ) -> None:
         super().__init__(failure.message)
         self.failure = failure
@@ -64,7 +64,7 @@ class Observer(Protocol):
     def attempt_started(self, attempt: int) -> None:
         """An attempt begins."""
 
-    def attempt_used(self, resources: Mapping[str, float] | None) -> None:
+    def attempt_used(self, resources: Any) -> None:
         """It has ended, however it did, and used so much, as far as it was measured."""
 
     def attempt_failed(self, failure: Failure) -> None:

@@ -7,7 +7,7 @@ the store and the log, and only the end is awaited, because after it nothing can
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from itertools import count
@@ -58,7 +58,7 @@ class _Observer:
     def attempt_started(self, attempt: int) -> None:
         """An attempt begins."""
 
-    def attempt_used(self, resources: Mapping[str, float] | None) -> None:
+    def attempt_used(self, resources: Any) -> None:
         """What it used is counted for nobody."""
 
     def attempt_failed(self, failure: Failure) -> None:

@@ -185,7 +185,7 @@ class PhaseRunner:
         """Runs the phase's child workflow. It hears of a wish or decision only once it has been started:
         a signal to a workflow that does not exist yet would be lost."""
         await self._keep_inputs()
-        heard = self._kept_inputs
+        heard, warned = self._kept_inputs, self._state.is_used_up
         start = self._start(definition, phase)
         await self._effort.send(len(start.model_dump_json()), f"what the phase {phase.name} is given")
         start = start.model_copy(update={"wish": self._state.wish})
@@ -201,7 +201,7 @@ class PhaseRunner:
             task_timeout=timedelta(seconds=self._limits.workflow_task),
             static_summary=shortened(f"{phase.name} · {definition.name}"),
         )
-        async with beside(self._forward(phase.slug, sent, heard)):
+        async with beside(self._forward(phase.slug, sent, heard, warned=warned)):
             result: PhaseResult = await handle
         return unpack(result.packed, PhaseResult) if result.packed else result
 
@@ -229,7 +229,7 @@ class PhaseRunner:
                 self._inputs = inputs  # heavy in history, but who waits for them gets them
             self._kept_inputs = changes
 
-    async def _forward(self, slug: str, sent: int, heard: int) -> None:
+    async def _forward(self, slug: str, sent: int, heard: int, *, warned: bool) -> None:
         """Passes the newest wish, new decisions and changed inputs on to the phase, as long as it runs.
 
         Level, not edge: whatever happened in between, the child gets the newest wish once, also when it
@@ -238,7 +238,6 @@ class PhaseRunner:
         """
         state = self._state
         child = phase_workflow_id(self._execution, slug)
-        warned = False
         while True:
             await self._news(slug, sent, heard, warned=warned)
             if state.wish.stop == "cancelled":

@@ -35,6 +35,7 @@ SIGNALLED: Final = 128
 """Added to a signal's number, as shells do, it is the exit code of what the signal has ended."""
 LONGEST_REPORT: Final = 4096
 """Bytes that are kept of what a launcher says."""
+LESS: Final = "let it do less at one time, or raise its `limits`, as far as the settings allow"
 LINE_REACH: Final = 2000
 """Bytes from the end in which the last line is looked for: who watches sees less of it."""
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
@@ -79,7 +80,7 @@ class ProcessLimits:
             self,
             memory=_lower(self.memory, asked.memory),
             cpu_seconds=_lower(self.cpu_seconds, math.ceil(asked.cpu) if asked.cpu else None),
-            cpu_together=asked.cpu or self.cpu_together,
+            cpu_together=min(filter(None, (self.cpu_together, asked.cpu)), default=0.0),
             file_size=_lower(self.file_size, asked.disk),
             open_files=_lower(self.open_files, asked.open_files),
             processes=_lower(self.processes, asked.processes),
@@ -457,7 +458,7 @@ class _Supervised:
         if limits.file_size and number == signal.SIGXFSZ:
             raise self._exhausted(f"wrote a file of more than {limits.file_size:,} bytes")
 
-    def _exhausted(self, what: str, hint: str = "let it do less at one time") -> StepFailed:
+    def _exhausted(self, what: str, hint: str = LESS) -> StepFailed:
         """Returns the error for a limit."""
         return StepFailed(f"{self._name} {what}, so it was ended", Category.RESOURCE, hint=hint)
 

@@ -17,6 +17,8 @@ from taskmark.ports import StepContext
 
 PARTS: Final = 10
 """Into so many parts a second's bytes are divided, so that they flow evenly."""
+SOON: Final = 0.005
+"""Seconds that nobody sleeps for: they would take longer, and are made up for with the next bytes."""
 
 
 class Throttle:
@@ -57,8 +59,9 @@ class Traffic:
 
     async def _pass(self, name: str, size: int) -> None:
         self._resources[name] = self._resources.get(name, 0.0) + size
-        if size and self._throttles:
-            await asyncio.sleep(max(throttle.booked(size) for throttle in self._throttles))
+        wait = max((throttle.booked(size) for throttle in self._throttles), default=0.0)
+        if wait > SOON:
+            await asyncio.sleep(wait)
 
 
 _OF_THE_CALL: ContextVar[Traffic | None] = ContextVar("traffic", default=None)

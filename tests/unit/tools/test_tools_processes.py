@@ -460,6 +460,7 @@ def test_a_limit_is_lowered_and_never_raised() -> None:
     assert (narrowed.cpu_seconds, narrowed.cpu_together) == (2, 1.5)
     assert (narrowed.written, narrowed.file_size) == (20, 10)
     assert allowed.narrowed(StepLimits()) == allowed
+    assert ProcessLimits(cpu_together=1.0).narrowed(asked).cpu_together == 1.0
 
 
 async def test_a_command_makes_way_for_others_as_far_as_it_is_told(context: StepContext) -> None:

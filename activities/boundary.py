@@ -146,7 +146,7 @@ async def supervised(
         ended = {"started_at": started, "finished_at": datetime.now(UTC), "error": failure, "used": used}
         recorder.record(_attempt(call, StepStatus.FAILED, **ended))
         activity.logger.warning("%s failed: %s", call.step, failure.message)
-        raise reported(failure, last_details(call, heart)) from None
+        raise reported(failure, last_details(call, heart), used) from None
     finally:
         told.cancel()
         heart.stop()
@@ -195,12 +195,15 @@ def _record_cancelled(call: StepCall, recorder: Recorder, started: datetime) -> 
         raise ApplicationError("nobody waits for it any more", category=ApplicationErrorCategory.BENIGN)
 
 
-def reported(failure: Failure, details: Any = None) -> ApplicationError:
-    """Returns a failure as it is told to the workflow, with the last heartbeat details."""
+def reported(
+    failure: Failure, details: Any = None, resources: dict[str, float] | None = None
+) -> ApplicationError:
+    """Returns a failure as it is told to the workflow, with the last heartbeat details and what was used."""
     return ApplicationError(
         failure.message,
         failure.model_copy(update={"stack": None}),
         details,
+        *((resources,) if resources else ()),
         type=failure.category.value,
         non_retryable=True,
         category=ApplicationErrorCategory.BENIGN,  # expected: recorded, and told in one line

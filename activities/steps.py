@@ -39,8 +39,9 @@ from taskmark.inquiries import inquiry
 from taskmark.ports import Answer, Artifacts, Question, Recorder, StepContext
 from taskmark.registry import Registry
 from taskmark.shared import MemoryShared, Shared
-from taskmark.task.model import Agent, Json
+from taskmark.task.model import Agent, Json, StepLimits
 from taskmark.tools.sizes import capped, is_light
+from taskmark.tools.traffic import Throttle, metered
 
 Ask = Callable[[Agent, Question, StepContext], Awaitable[Answer]]
 Body = Callable[[StepCall, StepContext], Awaitable[StepDone]]
@@ -62,9 +63,14 @@ class StepActivities:
         rules: Rules | None = None,
         places: Places | None = None,
         renew: Callable[[], None] = lambda: None,
+        limits: StepLimits | None = None,
+        limits_of_tools: Mapping[str, StepLimits] | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
         """`shared` is what workers share, or only this one knows it; `rules` are of its circuit breakers,
-        `places` for how much may be called at once; `renew` looks for other credentials of its tools."""
+        `places` for how much may be called at once; `renew` looks for other credentials of its tools.
+        `limits` are what any attempt may use, and `limits_of_tools` those of tools; `throttle` is of the
+        network, for all of them together."""
         self._registry = registry
         self._renew = renew
         self._ask = ask
@@ -77,6 +83,9 @@ class StepActivities:
         self._circuits = Circuits(sharing, rules or Rules())
         self._answers = Answers(sharing)
         self._places = places or Places({}, None)
+        self._limits = limits or StepLimits()
+        self._limits_of_tools = limits_of_tools or {}
+        self._throttle = throttle
 
     def all(self) -> list[Callable[..., Any]]:
         """Returns one activity per name, so that the Web UI reads like the task."""
@@ -136,7 +145,8 @@ class StepActivities:
         if kept is not None:
             return kept
         async with self._places.taken(call, context):
-            done = await body(call, context)
+            with metered(context, self._throttle):
+                done = await body(call, context)
         done = done.model_copy(update={"resources": context.resources or None})
         if inquiry(done.output) is None:  # who asks a person has not answered
             await self._answers.keep(call, version, done)
@@ -190,7 +200,13 @@ class StepActivities:
             refresh_credentials=call.refresh_credentials,
             journal=call.journal,
             shared=self._shared,
+            limits=self._allowed(call),
         )
+
+    def _allowed(self, call: StepCall) -> StepLimits:
+        """Returns what an attempt may use: what the file and the settings both allow."""
+        of_tool = self._limits_of_tools.get(call.name) if call.kind == "tool" else None
+        return self._limits.narrowed(of_tool).narrowed(call.limits)
 
     async def _kept(self, done: StepDone, limit: int) -> StepDone:
         """Returns what goes into history: a large output as a reference."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from taskmark.store.waiting import Completions
     from taskmark.task.catalog import Catalog
     from taskmark.task.definitions import Definitions
-    from taskmark.task.model import TaskDefinition
+    from taskmark.task.model import StepLimits, TaskDefinition
     from taskmark.tools.built_in import Configured
     from taskmark.tools.health import Checkup
     from taskmark.tools.processes import ProcessLimits
@@ -45,6 +45,8 @@ STICKY = timedelta(seconds=1)
 """How long a dead worker's cached workflows wait before another worker takes them."""
 HEARTBEATS = timedelta(seconds=1)
 EAGER = 100
+RAMP = timedelta(0)
+"""Between two places that are handed out: steps are mostly short, and a pause would cost each of many."""
 
 _log = logging.getLogger("taskmark.worker")
 
@@ -100,6 +102,7 @@ class Wiring:
             written=settings.process_written,
             free_disk=settings.process_free_disk,
             output=settings.process_output,
+            nice=settings.process_nice,
         )
 
     def _configured(self, settings: Settings) -> Configured:
@@ -175,6 +178,26 @@ class Wiring:
             for name, one in self.settings.tools.items()
             if one.heartbeat or one.retry
         }
+
+    def _limits_of_steps(self) -> StepLimits:
+        """Returns the limits of processes once more, for plugins that start some."""
+        from taskmark.task.model import StepLimits
+
+        settings = self.settings
+        return StepLimits(
+            memory=settings.process_memory or None,
+            output=settings.process_output or None,
+            open_files=settings.process_open_files or None,
+            processes=settings.process_processes or None,
+            disk=settings.process_written or None,
+            nice=settings.process_nice,
+        )
+
+    def _limits_of_tools(self) -> dict[str, StepLimits]:
+        from taskmark.task.model import StepLimits
+
+        given = {name: one.limits for name, one in self.settings.tools.items() if one.limits}
+        return {name: StepLimits(**limits.model_dump()) for name, limits in given.items()}
 
     @cached_property
     def scrubber(self) -> Scrubber:
@@ -316,6 +339,7 @@ class Wiring:
         from taskmark.circuit import Rules
         from taskmark.store.artifacts import LateArtifacts
         from taskmark.store.sharing import StoredShared
+        from taskmark.tools.traffic import Throttle
 
         settings = self.settings
         agents = Asking(self.registry.provider, settings.default_model)
@@ -333,6 +357,9 @@ class Wiring:
                 {name: one.concurrency for name, one in settings.tools.items() if one.concurrency},
                 settings.project_concurrency,
             ),
+            limits=self._limits_of_steps(),
+            limits_of_tools=self._limits_of_tools(),
+            throttle=Throttle(settings.network_rate) if settings.network_rate else None,
         )
         compiler = self.compiler()
         resumption = Resumption(self.earliers, compiler, artifacts)
@@ -390,14 +417,31 @@ class Wiring:
         }
 
     def _tuner(self) -> WorkerTuner:
-        from temporalio.worker import ResourceBasedSlotConfig, WorkerTuner
+        """Returns what hands out places for steps as CPU and memory allow.
+
+        Workflow tasks keep their number: they are short, and all that has begun waits for them.
+        """
+        from temporalio.worker import (
+            FixedSizeSlotSupplier,
+            ResourceBasedSlotConfig,
+            ResourceBasedSlotSupplier,
+            ResourceBasedTunerConfig,
+            WorkerTuner,
+        )
 
         settings = self.settings
-        slots = ResourceBasedSlotConfig(maximum_slots=settings.max_concurrent_activities)
-        return WorkerTuner.create_resource_based(
-            target_memory_usage=settings.target_memory,
-            target_cpu_usage=settings.target_cpu,
-            activity_config=slots,
+        slots = ResourceBasedSlotConfig(
+            minimum_slots=min(settings.least_concurrent_activities, settings.max_concurrent_activities),
+            maximum_slots=settings.max_concurrent_activities,
+            ramp_throttle=RAMP,
+        )
+        targets = ResourceBasedTunerConfig(settings.target_memory, settings.target_cpu)
+        unused = FixedSizeSlotSupplier(1)
+        return WorkerTuner.create_composite(
+            workflow_supplier=FixedSizeSlotSupplier(settings.max_concurrent_workflow_tasks),
+            activity_supplier=ResourceBasedSlotSupplier(slots, targets),
+            local_activity_supplier=unused,
+            nexus_supplier=unused,
         )
 
     def close(self, seconds: float = 5.0) -> bool:

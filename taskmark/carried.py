@@ -10,7 +10,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from taskmark.contracts import Decision, Message, Spending, Spent, StepState, Usage, Used, Wait
+from taskmark.contracts import Consumption, Decision, Message, Spending, Spent, StepState, Usage, Used, Wait
 from taskmark.errors import Failure
 from taskmark.task.model import Json
 
@@ -115,6 +115,7 @@ class Carried(Message):
     purses: tuple[CarriedPurse, ...] = ()
     used: Used = Used()
     """What agents used so far."""
+    consumed: Consumption = Consumption()
     timeout_left: float | None = None
     again_at: datetime | None = None
     """When the phase runs again, if it waits for that."""

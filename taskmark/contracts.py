@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -23,7 +24,7 @@ from pydantic import (
 )
 
 from taskmark.errors import Failure
-from taskmark.task.model import LONGEST, Agent, AskAbove, Json, Phase, TaskDefinition
+from taskmark.task.model import LONGEST, Agent, AskAbove, Json, Phase, StepLimits, TaskDefinition, TaskLimits
 
 # --- public names ---------------------------------------------------------------------------------
 
@@ -337,6 +338,8 @@ class StartTask(Message):
     """What starts it: `user`, `schedule`, `webhook`, `parent` or `retry`."""
     retry_of: Id | None = None
     """The execution that this one repeats; they share a trace."""
+    counted: bool = False
+    """Whether an execution above it wants to know what its attempts use."""
 
 
 class Compiled(Message):
@@ -367,6 +370,44 @@ class Used(Message):
             cost=self.cost + other.cost,
             agent_calls=self.agent_calls + other.agent_calls,
         )
+
+
+class Consumption(Message):
+    """What attempts used of the machine, of all that `limits` of a task can limit."""
+
+    cpu_seconds: float = 0.0
+    written_bytes: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
+
+    @classmethod
+    def of(cls, resources: Any) -> Consumption | None:
+        """Returns what was measured of it (`taskmark.ports.StepContext.resources`), None if nothing was.
+
+        Components write there, too: what is no amount is left out.
+        """
+        given = resources if isinstance(resources, Mapping) else {}
+        found = {name: given[name] for name in cls.model_fields if _is_amount(given.get(name))}
+        whole = {name: int(amount) for name, amount in found.items() if name != "cpu_seconds"}
+        return cls(**{**found, **whole}) if found else None
+
+    def plus(self, other: Consumption) -> Consumption:
+        """Returns both together."""
+        sums = {name: getattr(self, name) + getattr(other, name) for name in Consumption.model_fields}
+        return Consumption(**{**sums, "cpu_seconds": round(sums["cpu_seconds"], 6)})
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+class Quota(Message):
+    """What the attempts of an execution may use together. With no limit they are only counted, for those
+    above."""
+
+    limits: TaskLimits = TaskLimits()
+    others: Consumption = Consumption()
+    """What the other phases have used so far."""
 
 
 class Spent(Used):
@@ -556,6 +597,10 @@ class PhaseStart(Message):
     """What the phases before it used, where it may have to estimate."""
     reuse: Reuse | None = None
     """Given if the execution goes on from an earlier one."""
+    step_limits: StepLimits | None = None
+    """Of steps that do not say it themselves."""
+    quota: Quota | None = None
+    """Given if what its attempts use is counted."""
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -687,6 +732,8 @@ class ControlPhase(Message):
     """The inputs from now on, if they changed."""
     changed: tuple[str, ...] = ()
     """Names of those that did."""
+    others: Consumption | None = None
+    """What the other phases have used, once nothing is left of a limit."""
 
 
 class PhaseReport(Message):
@@ -704,6 +751,8 @@ class PhaseReport(Message):
     """A critical failure happened that stops the whole task: start nothing new anywhere."""
     attempt: int = 1
     used: Used | None = None
+    consumed: Consumption | None = None
+    """What its attempts used so far, if that is counted."""
 
 
 class PhaseCounts(Message):
@@ -738,6 +787,7 @@ class PhaseResult(Message):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     used: Used | None = None
+    consumed: Consumption | None = None
     packed: str | None = None
     """All of it once more, in place of the rest, if it is large: packed by `taskmark.task.packing`."""
 
@@ -809,6 +859,8 @@ class StepCall(Message):
     """Seconds for which its output may be used again by whoever asks the same."""
     journal: str | None = None
     """Where what its phase changes is remembered, so that it can be brought back; None: nowhere."""
+    limits: StepLimits | None = None
+    """What the attempt may use, as the file says; what the worker's settings allow counts too."""
     waits: bool = False
     """Whether it waits for what is known to be down, instead of failing."""
 
@@ -891,6 +943,8 @@ class TaskResult(Message):
     for the result, and which have none in `steps`."""
     usage: Used | None = None
     """What its agents used, those of its sub-tasks too."""
+    consumed: Consumption | None = None
+    """What its attempts used, those of its sub-tasks too, if its `limits` have it counted."""
 
 
 class RollBack(Message):

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from taskmark.contracts import Usage
 from taskmark.records import Record
 from taskmark.shared import MemoryShared, Shared
-from taskmark.task.model import Agent, Json
+from taskmark.task.model import Agent, Json, StepLimits
 
 Parameters = TypeVar("Parameters", bound=BaseModel)
 
@@ -61,7 +61,9 @@ class StepContext:
     resources: dict[str, float] = field(default_factory=dict)
     """What it used so far, as who measured it says: `cpu_seconds` of all its processes, `max_rss_bytes` of
     the largest (never below what their launcher needs), `written_bytes` and `printed_bytes` of them, and
-    `received_bytes` over the network."""
+    `received_bytes` and `sent_bytes` over the network."""
+    limits: StepLimits = field(default_factory=StepLimits)
+    """What it may use; processes and HTTP clients of Taskmark's own keep to it by themselves."""
     journal: str | None = None
     """Where what its phase changes is remembered (`taskmark.tools.journal`); None: nowhere."""
     shared: Shared = field(default_factory=MemoryShared)

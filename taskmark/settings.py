@@ -39,6 +39,7 @@ from pydantic_settings import (
 
 from taskmark.contracts import ENGINE, HISTORY_EVENTS, TASK_QUEUE, Limits
 from taskmark.errors import InvalidSettings
+from taskmark.task.amounts import parse_rate, parse_size
 from taskmark.task.durations import parse_duration
 
 FILE_NAME = "taskmark.toml"
@@ -57,6 +58,10 @@ GIVEN_TO_STEPS = frozenset(
 Names = Annotated[tuple[str, ...], NoDecode]
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 """Seconds, written as a duration."""
+Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
+"""Bytes, written as a size."""
+Rate = Annotated[int, BeforeValidator(parse_rate), Field(gt=0)]
+"""Bytes per second, written as a rate."""
 ByName = Annotated[dict[str, str], NoDecode]
 """A table in `taskmark.toml`, a JSON object in the environment."""
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -90,6 +95,19 @@ class ToolRetry(_Set):
     backoff_ms: int = Field(default=1000, ge=0)
 
 
+class ToolLimitSetting(_Set):
+    """What one attempt of a tool may use; a task file can only ask for less."""
+
+    memory: Size | None = None
+    cpu: Duration | None = None
+    output: Size | None = None
+    open_files: int | None = Field(default=None, ge=1)
+    processes: int | None = Field(default=None, ge=1)
+    disk: Size | None = None
+    network: Rate | None = None
+    nice: int | None = Field(default=None, ge=0, le=19)
+
+
 class ToolSetting(_Set):
     """What is set for one tool."""
 
@@ -97,6 +115,7 @@ class ToolSetting(_Set):
     heartbeat: Duration | None = None
     retry: ToolRetry | None = None
     concurrency: int | None = Field(default=None, ge=1)
+    limits: ToolLimitSetting | None = None
 
 
 class Settings(BaseSettings):
@@ -162,8 +181,12 @@ class Settings(BaseSettings):
     max_concurrent_activities: int = Field(default=200, ge=1, examples=[200])
     max_concurrent_workflow_tasks: int = Field(default=16, ge=2, examples=[16])
     """Python computes one at a time anyway; with more at once each takes longer, until all take too long."""
-    tuner: Literal["fixed", "resource"] = Field(default="fixed", examples=["fixed"])
-    """`resource`: as many steps as CPU and memory allow, instead of a fixed number."""
+    least_concurrent_activities: int = Field(default=80, ge=1, examples=[8])
+    """Steps that a worker runs at once however little CPU and memory there is. Most steps are short: with
+    fewer, those of a busy worker take longer to begin."""
+    tuner: Literal["fixed", "resource"] = Field(default="resource", examples=["fixed"])
+    """`resource`: as many steps as CPU and memory allow, up to `max_concurrent_activities`; `fixed`: always
+    that many."""
     target_cpu: Share = Field(default=0.9, examples=[0.9])
     target_memory: Share = Field(default=0.8, examples=[0.8])
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", examples=["info"])
@@ -180,7 +203,7 @@ class Settings(BaseSettings):
         examples=['{"http": {"timeout": "30s", "retry": {"maxAttempts": 5}, "concurrency": 4}}'],
     )
     """Per tool: `timeout`, `heartbeat`, `retry` for tasks that say nothing of them, and how many calls of it
-    a worker makes at once (`concurrency`)."""
+    a worker makes at once (`concurrency`), and what one may use (`limits`)."""
     project_concurrency: int | None = Field(default=None, ge=1, examples=[20])
     """Steps of one project that a worker runs at once."""
     circuit_failures: int = Field(default=5, ge=1, examples=[5])
@@ -205,6 +228,10 @@ class Settings(BaseSettings):
     """Bytes that stay free: with less, a command that writes much is ended."""
     process_output: int = Field(default=64 * 1024**2, ge=0, examples=[67108864])
     """Bytes that are printed."""
+    process_nice: int = Field(default=5, ge=0, le=19, examples=[5])
+    """How far programs make way for other processes, the worker above all: 0 is not at all."""
+    network_rate: Rate | None = Field(default=None, examples=["10 MB/s"])
+    """What all steps of a worker together may send and receive per second, where Taskmark itself does it."""
 
     # what steps may reach
     http_allow_hosts: Names = Field(default=(), examples=["api.example.com,*.example.org"])

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from temporalio import workflow
 
-from taskmark.contracts import StepCall, StepStatus
+from taskmark.contracts import Consumption, StepCall, StepStatus
 from taskmark.errors import Failure
 from taskmark.projection import attempt_of
 from taskmark.task.model import Step
 from workflows.board import Board
 from workflows.interrupting import Interrupted
 from workflows.recording import record
+
+if TYPE_CHECKING:
+    from workflows.quotas import Quotas
 
 
 class Unwanted(Exception):
@@ -24,11 +27,17 @@ class Attempts:
     """The observer of one step's calls. Attempts go on counting when a phase runs again."""
 
     def __init__(
-        self, board: Board, step: Step, is_wanted: Callable[[], bool], item: int | None = None
+        self,
+        board: Board,
+        step: Step,
+        is_wanted: Callable[[], bool],
+        quota: Quotas,
+        item: int | None = None,
     ) -> None:
         self._board = board
         self._step = step
         self._is_wanted = is_wanted
+        self._quota = quota
         self._item = item
         self._attempt = 0
         self._interrupted: StepCall | None = None
@@ -48,15 +57,21 @@ class Attempts:
     def attempt_started(self, attempt: int) -> None:
         """The step runs; of several items the highest attempt is shown.
 
-        Raises `Unwanted` if meanwhile nobody needs the call any more.
+        Raises `Unwanted` if meanwhile nobody needs the call any more, and `GaveUp` if nothing is left of what
+        the task may use.
         """
         if not self._is_wanted():
             raise Unwanted
         self._attempt, self._interrupted = attempt, None
         self._board.begin(self._step)
+        self._quota.check()
         state = self._board.steps[self._step.id]
         if state.status in (StepStatus.RUNNING, StepStatus.WAITING) and attempt > state.attempt:
             self._board.change(self._step.id, attempt=attempt)
+
+    def attempt_used(self, resources: Any) -> None:
+        """It has ended, however it did, and used so much."""
+        self._quota.count(Consumption.of(resources))
 
     def attempt_failed(self, failure: Failure) -> None:
         """Another attempt follows; until then the failure is what the step shows."""

@@ -11,6 +11,7 @@ from temporalio import workflow
 
 from taskmark.carried import Bulk, Carried
 from taskmark.contracts import (
+    Consumption,
     PhaseCounts,
     PhaseReport,
     PhaseStart,
@@ -64,6 +65,8 @@ class Board:
         """What waits in sub-tasks, by their ids."""
         self.used = Used()
         """What agents used, also in attempts that failed."""
+        self.consumed = Consumption()
+        """What attempts used of the machine, as far as that is counted."""
         self.repeated: dict[str, int] = {}
         """How often steps were put back to the start though they had completed."""
         self.attempt = 1
@@ -109,7 +112,7 @@ class Board:
         """The board stands as an earlier run of the workflow left it; `expanded` if it runs once per item."""
         self.waiting = {gate.wait.key: gate.wait for gate in carried.gates}
         self.attempt, self.failing = carried.attempt, carried.failing
-        self.used = carried.used
+        self.used, self.consumed = carried.used, carried.consumed
         self._expanded = expanded
         self._hurried, self._alarms = carried.hurried, carried.alarms
         self._told_still, self._waits = carried.told_still, carried.waits
@@ -130,6 +133,7 @@ class Board:
             "attempt": self.attempt,
             "failing": self.failing,
             "used": self.used,
+            "consumed": self.consumed,
             "waits": self._waits,
             "hurried": self._hurried,
             "alarms": self._alarms,
@@ -187,6 +191,10 @@ class Board:
     def spend(self, used: Used) -> None:
         """Agents have used so much more."""
         self.used = self.used.plus(used)
+
+    def consume(self, consumed: Consumption) -> None:
+        """Attempts have used so much more of the machine."""
+        self.consumed = self.consumed.plus(consumed)
 
     def end(self, step: Step, status: StepStatus, **fields: Any) -> None:
         """The step has ended: `output`, `error` and `reason` as they apply."""
@@ -353,6 +361,7 @@ class Board:
             failing=self.failing,
             attempt=self.attempt,
             used=self.used if self.used.agent_calls else None,
+            consumed=self.consumed if self.start.quota else None,
         )
 
     def last_reports(self) -> Iterator[PhaseReport]:

@@ -41,10 +41,19 @@ SUMMARY_BYTES = 200
 class GaveUp(Exception):
     """A step's attempts are used up, or its failure is not worth another."""
 
-    def __init__(self, failure: Failure, resume: Any = None, *, reported: bool = True) -> None:
+    def __init__(
+        self,
+        failure: Failure,
+        resume: Any = None,
+        *,
+        reported: bool = True,
+        resources: Any = None,
+    ) -> None:
         super().__init__(failure.message)
         self.failure = failure
         self.resume = resume
+        self.resources = resources
+        """What the attempt used, as far as it was measured."""
         self.reported = reported
         """Whether a worker told of it, where one was called."""
 
@@ -54,6 +63,9 @@ class Observer(Protocol):
 
     def attempt_started(self, attempt: int) -> None:
         """An attempt begins."""
+
+    def attempt_used(self, resources: Any) -> None:
+        """It has ended, however it did, and used so much, as far as it was measured."""
 
     def attempt_failed(self, failure: Failure) -> None:
         """It failed; the failure says whether and when the next one comes."""
@@ -166,7 +178,7 @@ async def call(
                     continue  # the pause came while it waited for its turn
                 observer.attempt_started(attempts_before + attempt)
                 receipt.begin()
-                done = await _attempt(activity, request, heartbeat, limits, admission)
+                done = await _attempt(activity, request, heartbeat, limits, admission, observer)
                 receipt.answer(done.usage)
             if inquire is None or inquiry(done.output) is None:
                 return done
@@ -204,8 +216,13 @@ async def call(
         await _pause_between(again.delay, admission, gave_up)
 
 
-async def _attempt(
-    activity: str, request: StepCall, heartbeat: float, limits: Limits, admission: Admission
+async def _attempt(  # noqa: PLR0917 - one activity, and who is told of it
+    activity: str,
+    request: StepCall,
+    heartbeat: float,
+    limits: Limits,
+    admission: Admission,
+    observer: Observer,
 ) -> StepDone:
     running: asyncio.Task[StepDone] = workflow.start_activity(
         activity,
@@ -223,7 +240,9 @@ async def _attempt(
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         summary=summary(request),
     )
-    return await (unless_interrupted(running, request, admission) if request.resumes else running)
+    done = await (unless_interrupted(running, request, admission) if request.resumes else running)
+    observer.attempt_used(done.resources)
+    return done
 
 
 def _id(request: StepCall) -> str:
@@ -250,6 +269,7 @@ def shortened(text: str) -> str:
 
 def _given_up(error: ActivityError, request: StepCall, observer: Observer, limits: Limits) -> GaveUp:
     gave_up = read(error, request)
+    observer.attempt_used(gave_up.resources)
     if not gave_up.reported:
         observer.attempt_lost(request, gave_up.failure, deliveries=limits.lost_attempts)
     return gave_up
@@ -309,7 +329,8 @@ def _reported(cause: ApplicationError, place: dict[str, str]) -> GaveUp:
     try:
         details = cause.details
         failure = Failure.model_validate(details[0])
-        return GaveUp(failure, details[1] if len(details) > 1 else None)
+        resume, resources = (*details[1:], None, None)[:2]
+        return GaveUp(failure, resume, resources=resources)
     except (IndexError, ValidationError):
         return _unreported(cause.message, place)
 

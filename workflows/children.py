@@ -10,7 +10,7 @@ from temporalio.exceptions import (
     WorkflowAlreadyStartedError,
 )
 
-from taskmark.contracts import TaskResult, Used
+from taskmark.contracts import TaskResult
 from taskmark.errors import Category, Failure
 
 
@@ -24,7 +24,8 @@ def failure_of(error: ChildWorkflowError | WorkflowAlreadyStartedError, who: str
         )
     cause = error.cause
     if isinstance(cause, ApplicationError):
-        told = _told(cause)
+        result = _result(cause)
+        told = result.error if result else None
         message = f"{who} failed: {cause.message}"
         category = told.category if told else Category.LOGIC
         return Failure(type=cause.type or "step_failed", message=message, category=category)
@@ -35,19 +36,14 @@ def failure_of(error: ChildWorkflowError | WorkflowAlreadyStartedError, who: str
     return Failure(type="cancelled", message=message, category=Category.LOGIC)
 
 
-def used_before(error: ChildWorkflowError | WorkflowAlreadyStartedError) -> Used:
-    """Returns what the agents of a sub-task used before it ended badly, as far as it could say so."""
+def result_in(error: ChildWorkflowError | WorkflowAlreadyStartedError) -> TaskResult | None:
+    """Returns what came of a sub-task before it ended badly, as far as it could say so."""
     cause = error.cause if isinstance(error, ChildWorkflowError) else None
-    if not isinstance(cause, ApplicationError):
-        return Used()
-    try:
-        return TaskResult.model_validate(cause.details[0]).usage or Used()
-    except (IndexError, ValidationError):
-        return Used()
+    return _result(cause) if isinstance(cause, ApplicationError) else None
 
 
-def _told(cause: ApplicationError) -> Failure | None:
+def _result(cause: ApplicationError) -> TaskResult | None:
     try:
-        return TaskResult.model_validate(cause.details[0]).error
+        return TaskResult.model_validate(cause.details[0])
     except (IndexError, ValidationError):
         return None

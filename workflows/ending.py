@@ -109,6 +109,7 @@ async def result(
         trace_id=trace_id,
         kept=kept,
         usage=state.used if state.used.agent_calls else None,
+        consumed=state.consumed if state.consumed_by else None,
     )
 
 

@@ -63,6 +63,9 @@ class _Observer:
     def attempt_started(self, attempt: int) -> None:
         """An attempt begins."""
 
+    def attempt_used(self, resources: Any) -> None:
+        """What it used is counted for nobody."""
+
     def attempt_failed(self, failure: Failure) -> None:
         """It failed."""
 

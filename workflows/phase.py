@@ -58,6 +58,7 @@ from workflows.journey import Journey
 from workflows.lanes import MANY_FAILURES, Lane, expanded, lanes, merged, shortened
 from workflows.opening import read_phase
 from workflows.purses import Purses
+from workflows.quotas import Quotas
 from workflows.recording import event, record
 from workflows.reporting import Reporter
 from workflows.reuse import Past
@@ -88,6 +89,7 @@ class PhaseWorkflow:
         self._effort = Effort()
         self._shelf = Shelf(self._effort)
         self._purses = Purses(start, self._board, self._admission)
+        self._quota = Quotas(start, self._board)
         self._consents = Consents(start, self._board, self._gates)
         was_once = start.limits.engine < 2
         self._journey = Journey(items_together=was_once)
@@ -115,7 +117,7 @@ class PhaseWorkflow:
         """The inputs from which the lanes were made, if they are others now."""
         self._expired = False
         self._is_ending = False
-        """Whether all of it is being ended: what fails by that asks nobody what to do, and is not repeated."""
+        """Whether all of it is being ended: what fails by that asks nobody, and is not repeated."""
         self._is_held = False
         """Whether it waits for somebody to say `retry` or `skip`."""
         self._is_known = not start.carried_parts
@@ -162,6 +164,7 @@ class PhaseWorkflow:
             started_at=self._started_at,
             finished_at=workflow.now(),
             used=self._board.used if self._board.used.agent_calls else None,
+            consumed=self._board.consumed if self._start.quota else None,
         )
         size = len(result.model_dump_json())
         large = size > RESULT_LIMIT
@@ -185,6 +188,8 @@ class PhaseWorkflow:
             self._unheard += control.decisions
         else:
             self._gates.take(control.decisions)
+        if control.others is not None:
+            self._quota.hear(control.others)
         if control.permits is not None:
             self._purses.take(control.permits)
 
@@ -350,6 +355,7 @@ class PhaseWorkflow:
                 self._shelf,
                 self._effort,
                 self._purses,
+                self._quota,
                 self._consents,
                 lane,
                 self._feeder,

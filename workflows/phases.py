@@ -20,6 +20,7 @@ from taskmark.contracts import (
     PhaseReport,
     PhaseResult,
     PhaseStart,
+    Quota,
     Resumed,
     StartTask,
     StepStatus,
@@ -31,7 +32,7 @@ from taskmark.errors import Failure, InvalidExpression, StepFailed
 from taskmark.plan import phases as rules
 from taskmark.plan.graph import dependents
 from taskmark.projection import phase_progress
-from taskmark.task.model import Json, Phase, TaskDefinition
+from taskmark.task.model import Json, Phase, TaskDefinition, TaskLimits
 from taskmark.task.packing import pack, unpack
 from workflows import travelling
 from workflows.admission import Admission, Stopped
@@ -184,7 +185,7 @@ class PhaseRunner:
         """Runs the phase's child workflow. It hears of a wish or decision only once it has been started:
         a signal to a workflow that does not exist yet would be lost."""
         await self._keep_inputs()
-        heard = self._kept_inputs
+        heard, warned = self._kept_inputs, self._state.is_used_up
         start = self._start(definition, phase)
         await self._effort.send(len(start.model_dump_json()), f"what the phase {phase.name} is given")
         start = start.model_copy(update={"wish": self._state.wish})
@@ -200,7 +201,7 @@ class PhaseRunner:
             task_timeout=timedelta(seconds=self._limits.workflow_task),
             static_summary=shortened(f"{phase.name} · {definition.name}"),
         )
-        async with beside(self._forward(phase.slug, sent, heard)):
+        async with beside(self._forward(phase.slug, sent, heard, warned=warned)):
             result: PhaseResult = await handle
         return unpack(result.packed, PhaseResult) if result.packed else result
 
@@ -228,7 +229,7 @@ class PhaseRunner:
                 self._inputs = inputs  # heavy in history, but who waits for them gets them
             self._kept_inputs = changes
 
-    async def _forward(self, slug: str, sent: int, heard: int) -> None:
+    async def _forward(self, slug: str, sent: int, heard: int, *, warned: bool) -> None:
         """Passes the newest wish, new decisions and changed inputs on to the phase, as long as it runs.
 
         Level, not edge: whatever happened in between, the child gets the newest wish once, also when it
@@ -238,7 +239,7 @@ class PhaseRunner:
         state = self._state
         child = phase_workflow_id(self._execution, slug)
         while True:
-            await self._news(slug, sent, heard)
+            await self._news(slug, sent, heard, warned=warned)
             if state.wish.stop == "cancelled":
                 return
             await self._keep_inputs()
@@ -248,14 +249,20 @@ class PhaseRunner:
             if changes:
                 changed = tuple(dict.fromkeys(name for names in changes for name in names))
                 control = control.model_copy(update={"inputs": self._inputs, "changed": changed})
+            if state.is_used_up and not warned:
+                control = control.model_copy(update={"others": state.consumed_beside(slug)})
+                warned = True
             await tell(child, CONTROL_SIGNAL, control)
 
-    async def _news(self, slug: str, sent: int, heard: int | None = None) -> None:
+    async def _news(self, slug: str, sent: int, heard: int | None = None, *, warned: bool = True) -> None:
+        """Returns once there is something that the phase has not heard; `warned` if it knows what the others
+        have used."""
         state = self._state
 
         def are_there() -> bool:
             is_wish_new = state.wish.epoch != sent or bool(state.decisions.get(slug))
-            return is_wish_new or (heard is not None and len(state.input_changes) > heard)
+            is_left_over = state.is_used_up and not warned
+            return is_wish_new or is_left_over or (heard is not None and len(state.input_changes) > heard)
 
         await workflow.wait_condition(are_there)
 
@@ -291,6 +298,7 @@ class PhaseRunner:
             spans=self._spans(phase),
             cause=request.cause,
             **self._budgets(definition),
+            **self._of_limits(definition, phase),
             reuse=offered(request, self._earlier, definition, phase.slug),
         )
 
@@ -302,6 +310,14 @@ class PhaseRunner:
         }
         if definition.budget is not None and self._limits.counts_budgets:
             found |= {"ask_above": definition.budget.ask_above, "used": self._state.used}
+        return found
+
+    def _of_limits(self, definition: TaskDefinition, phase: Phase) -> dict[str, Any]:
+        """Returns what the phase is told of the task's limits, and of what is left of them."""
+        limits = definition.limits or TaskLimits()
+        found: dict[str, Any] = {"step_limits": limits.per_step}
+        if limits.has_totals or self._request.counted:
+            found["quota"] = Quota(limits=limits, others=self._state.consumed_beside(phase.slug))
         return found
 
     def _spans(self, phase: Phase) -> dict[str, str]:

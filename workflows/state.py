@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import islice
 
 from taskmark.contracts import (
+    Consumption,
     Decision,
     ExecutionStatus,
     Paused,
@@ -23,6 +24,7 @@ from taskmark.contracts import (
 from taskmark.errors import Failure
 from taskmark.plan.phases import title
 from taskmark.plan.progress import TaskPercent
+from taskmark.plan.quota import used_up
 from taskmark.task.model import Json, Phase, TaskDefinition
 from workflows.answers import same
 from workflows.spending import Raised, Spendings
@@ -62,6 +64,8 @@ class TaskState:
         """The last report of each phase that runs."""
         self.decisions: dict[str, list[Decision]] = {}
         """Decisions not yet passed on, by phase."""
+        self.consumed_by: dict[str, Consumption] = {}
+        """What each phase used of the machine, as far as that is counted and has been told."""
         self.spendings: Spendings | None = None
         """What is used of the task's budget, if it has one."""
         self.failures: list[tuple[str, StepState]] | None = None
@@ -109,6 +113,11 @@ class TaskState:
             self._sum_up(report.phase)
         status = StepStatus.WAITING if report.waiting and not report.in_flight else StepStatus.RUNNING
         self._set(report.phase, now, status=status, attempts=report.attempt, used=report.used)
+        self._count(report.phase, report.consumed)
+
+    def _count(self, slug: str, consumed: Consumption | None) -> None:
+        if consumed is not None:
+            self.consumed_by[slug] = consumed
 
     def _note_failures(self, slug: str, steps: Iterable[StepState]) -> None:
         """Keeps what has failed since the phase told the last time."""
@@ -155,6 +164,7 @@ class TaskState:
         """Its child workflow has ended."""
         self._close_account(phase.slug)
         self.reports.pop(phase.slug, None)
+        self._count(phase.slug, result.consumed)
         if result.steps:
             self._note_failures(phase.slug, result.steps)
             self.steps[phase.slug] = {state.id: state for state in result.steps}
@@ -293,6 +303,24 @@ class TaskState:
         for outcome in self.outcomes.values():
             found = found.plus(outcome.used)
         return found
+
+    @property
+    def consumed(self) -> Consumption:
+        """What attempts used of the machine."""
+        return self.consumed_beside("")
+
+    def consumed_beside(self, slug: str) -> Consumption:
+        """Returns what all phases but one have used of it."""
+        found = Consumption()
+        for name, consumed in self.consumed_by.items():
+            found = found if name == slug else found.plus(consumed)
+        return found
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether nothing is left of what the task's `limits` allow."""
+        limits = self.definition.limits if self.definition and self.consumed_by else None
+        return limits is not None and used_up(limits, self.consumed) is not None
 
     @property
     def in_flight(self) -> int:

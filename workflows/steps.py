@@ -20,6 +20,7 @@ from taskmark.contracts import (
     RESULT_LIMIT,
     TASK_WORKFLOW,
     TOOL_ACTIVITY,
+    Consumption,
     Decision,
     Limits,
     PhaseStart,
@@ -44,7 +45,7 @@ from taskmark.plan.choosing import refusal
 from taskmark.plan.phases import said, title
 from taskmark.plan.sources import bare
 from taskmark.task.durations import parse_duration
-from taskmark.task.model import BUILT_IN_KINDS, Agent, Fallback, Json, Phase, Retry, Step
+from taskmark.task.model import BUILT_IN_KINDS, Agent, Fallback, Json, Phase, Retry, Step, StepLimits
 from workflows import travelling
 from workflows.admission import Admission, Stopped
 from workflows.artifacts import Shelf, Sources, absent, size_of
@@ -52,7 +53,7 @@ from workflows.attempts import Attempts, Unwanted
 from workflows.background import wind_down
 from workflows.board import Board
 from workflows.calls import GaveUp, call, shortened
-from workflows.children import failure_of, used_before
+from workflows.children import failure_of, result_in
 from workflows.clock import within
 from workflows.consent import Consents, tasks_of
 from workflows.effort import Effort
@@ -62,6 +63,7 @@ from workflows.inquiring import Inquiries
 from workflows.journey import Items, Journey
 from workflows.lanes import Lane
 from workflows.purses import Purses
+from workflows.quotas import Quotas
 from workflows.reuse import Past
 from workflows.scope import Scope
 
@@ -90,6 +92,7 @@ class StepRunner:
         shelf: Shelf,
         effort: Effort,
         purses: Purses,
+        quota: Quotas,
         consents: Consents,
         lane: Lane,
         feeder: Feeder,
@@ -103,6 +106,7 @@ class StepRunner:
         self._shelf = shelf
         self._effort = effort
         self._purses = purses
+        self._quota = quota
         self._consents = consents
         self._begun: dict[tuple[str, int | None], None] = {}
         """The items that have begun."""
@@ -549,6 +553,7 @@ class StepRunner:
             trace_id=start.trace_id,
             parent_id=start.execution_id,
             budgets=start.budgets,
+            counted=self._quota.is_counted,
             report_to=workflow.info().workflow_id,
             cause="parent",
             resume_from=self._past.child_of(step, item),
@@ -559,6 +564,7 @@ class StepRunner:
             if not self._is_wanted(step, item):
                 raise Unwanted
             self._board.begin_here(step)
+            self._quota.check()
             try:
                 handle = await workflow.start_child_workflow(
                     TASK_WORKFLOW,
@@ -571,17 +577,24 @@ class StepRunner:
                 )
                 self.subtasks[child] = None  # only now: before its start it cannot be told of a pause
                 result = await handle
-                self._board.spend(Used.model_validate(result.get("usage") or {}))
+                self._spend(result.get("usage"), result.get("consumed"))
             except (ChildWorkflowError, WorkflowAlreadyStartedError) as error:
                 if is_cancelled_exception(error) and self._admission.stopped:
                     raise
-                self._board.spend(used_before(error))
+                told = result_in(error)
+                if told is not None:
+                    self._spend(told.usage, told.consumed)
                 raise GaveUp(failure_of(error, f"the sub-task {step.value}")) from error
             finally:
                 self.subtasks.pop(child, None)
                 self._admission.forget(child)
                 self._board.waits_below(child, ())
         return await self._shelf.keep(result["outputs"], self._share(share))
+
+    def _spend(self, used: Json, consumed: Json) -> None:
+        """Counts what a sub-task used, as far as it says so."""
+        self._board.spend(Used.model_validate(used or {}))
+        self._quota.count(Consumption.model_validate(consumed) if consumed else None)
 
     async def _call(  # noqa: PLR0917 - what one call is made of
         self,
@@ -614,7 +627,7 @@ class StepRunner:
         def is_wanted() -> bool:
             return self._is_wanted(step, item)
 
-        with Attempts(self._board, step, is_wanted, item) as attempts:
+        with Attempts(self._board, step, is_wanted, self._quota, item) as attempts:
             done = await call(
                 activity,
                 make,
@@ -674,6 +687,7 @@ class StepRunner:
             idempotency_key=key,
             cache=step.cache or None,
             journal=journal_of(start.execution_id, self._phase.slug) if self._phase.rollback else None,
+            limits=self._limits_of(step),
             waits=step.circuit == "wait",
             timeout=step.timeout or limits.tool_timeouts.get(name) or limits.step_timeout,
             resumes=step.kind == "tool" and name in limits.resuming,
@@ -685,6 +699,11 @@ class StepRunner:
             cause=start.cause,
             together=self._phase.parallel or self._phase.for_each is not None or item is not None,
         )
+
+    def _limits_of(self, step: Step) -> StepLimits | None:
+        """Returns what an attempt may use: what the step says, else the task."""
+        default = self._start.step_limits
+        return default if step.limits is None else step.limits.with_defaults(default)
 
     def _effect(self, step: Step) -> str:
         """Returns what tells a step's effect from others: one that completed and runs again has another."""

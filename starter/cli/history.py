@@ -24,7 +24,7 @@ from starter.cli.formats import (
 )
 from starter.cli.loops import run_async
 from starter.cli.naming import Execution
-from starter.cli.printable import duration, one_line, rough
+from starter.cli.printable import duration, one_line, rough, used
 from starter.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -306,16 +306,20 @@ def _show_steps(
         note = one_line(phase.error.message) if phase.error else ""
         name = one_line(phase.name or phase.phase)
         tries = str(phase.attempt) if phase.attempt > 1 else ""
-        rows.append((name, phase.status.value, tries, _took(phase.started_at, phase.finished_at), note))
+        took = _took(phase.started_at, phase.finished_at)
+        rows.append((name, phase.status.value, tries, took, "", note))
         of_phase = [one for one in attempts if one.phase == phase.phase]
         for one, after in zip_longest(of_phase, of_phase[1:]):
             rows.append(_attempt(one))
             if one.step in rescued and (after is None or after.step != one.step):
-                rows.append((f"  {one.step}", "completed", "", "", rescued[one.step]))
+                rows.append((f"  {one.step}", "completed", "", "", "", rescued[one.step]))
     rows += [_attempt(one) for one in attempts if not one.phase]  # work done elsewhere has no phases
+    headings: tuple[str, ...] = ("PHASE / STEP", "STATUS", "ATTEMPT", "TOOK", "USED", "")
+    if not any(one.resources for one in attempts):  # then the notes have more room
+        headings, rows = (*headings[:-2], ""), [(*row[:-2], row[-1]) for row in rows]
     if rows:
         typer.echo()
-        write_table(("PHASE / STEP", "STATUS", "ATTEMPT", "TOOK", ""), rows, first=False)
+        write_table(headings, rows, first=False)
 
 
 def _attempt(one: AttemptRecord) -> tuple[str, ...]:
@@ -323,7 +327,8 @@ def _attempt(one: AttemptRecord) -> tuple[str, ...]:
     agent = f" ({one.agent})" if one.agent else ""
     note = one_line(one.error.message if one.error else one.description or "")
     tries = str(one.attempt) if one.attempt else ""
-    return f"  {one.step}{item}{agent}", one.status.value, tries, _took(one.started_at, one.finished_at), note
+    took = _took(one.started_at, one.finished_at)
+    return f"  {one.step}{item}{agent}", one.status.value, tries, took, used(one.resources), note
 
 
 def _show_end(one: ExecutionRecord) -> None:

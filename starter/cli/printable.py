@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Mapping
 
 _KEPT = frozenset("\n\t")
 _BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -84,3 +85,19 @@ def size(count: int) -> str:
     if count < 1024:
         return f"{count} bytes"
     return f"{count / 1024:.0f} KiB" if count < 1024 * 1024 else f"{count / 1024 / 1024:.1f} MiB"
+
+
+_MUCH = 1024 * 1024
+"""Bytes below which what was written, sent or received is nothing that people look for."""
+
+
+def used(resources: Mapping[str, float] | None) -> str:
+    """Returns what an attempt used of the machine (`taskmark.ports.StepContext.resources`), in short."""
+    found = resources or {}
+    parts = [f"{found['cpu_seconds']:.1f} s CPU"] if "cpu_seconds" in found else []
+    if "max_rss_bytes" in found:
+        parts.append(size(int(found["max_rss_bytes"])))
+    for word in ("written", "printed", "received", "sent"):
+        count = int(found.get(f"{word}_bytes", 0))
+        parts += [f"{word} {size(count)}"] if count >= _MUCH else []
+    return ", ".join(parts)

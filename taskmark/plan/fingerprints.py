@@ -30,12 +30,12 @@ _PLAINLY_DESCRIBED = frozenset({"tool", "aggregate", "task", "wait"})
 """Kinds whose description is for people only."""
 _OF_ITEMS = ("item", "index")
 _IN_PASSING = frozenset(
-    {"timeout", "retry", "estimate", "complexity", "critical", "cache", "circuit", "heartbeat"}
+    {"timeout", "retry", "estimate", "complexity", "critical", "cache", "circuit", "heartbeat", "limits"}
 )
 _NOT_OF_A_TASK = frozenset(
     {"sha256", "source_path", "name", "description", "version", "max_execution_time", "retry", "schedule"}
     | {"notify", "on_complete", "budget", "paused_timeout", "agents", "tasks", "project", "format_version"}
-    | {"max_concurrent_phases", "max_concurrent_steps"}
+    | {"max_concurrent_phases", "max_concurrent_steps", "limits"}
 )
 
 

@@ -18,7 +18,7 @@ from taskmark.task.usage import check_usage
 _NOT_IN_EFFECT = ("onComplete", "secrets")
 """Metadata that the format has and the engine does not act on yet: nobody may rely on it unwarned."""
 _CALLING = frozenset(
-    {"timeout", "heartbeat", "retry", "fallback", "idempotencyKey", "with", "cache", "circuit"}
+    {"timeout", "heartbeat", "retry", "fallback", "idempotencyKey", "with", "cache", "circuit", "limits"}
 )
 """Keys of steps that call something."""
 _UNUSED: Mapping[str, frozenset[str]] = {
@@ -26,8 +26,8 @@ _UNUSED: Mapping[str, frozenset[str]] = {
     "wait": _CALLING,
     "approval": _CALLING - {"timeout"},
     "question": _CALLING - {"timeout"},
-    "aggregate": frozenset({"timeout", "heartbeat", "retry", "idempotencyKey", "cache", "circuit"}),
-    "task": frozenset({"timeout", "heartbeat", "retry", "idempotencyKey", "cache", "circuit"}),
+    "aggregate": _CALLING - {"fallback", "with"},
+    "task": _CALLING - {"fallback", "with"},
     "agent": frozenset({"circuit"}),
     "plain": frozenset({"circuit"}),
 }

@@ -29,6 +29,7 @@ class Code(StrEnum):
     PLACEHOLDER = "placeholder"
     WRONG_TYPE = "wrong-type"
     INVALID_DURATION = "invalid-duration"
+    INVALID_SIZE = "invalid-size"
     INVALID_NUMBER = "invalid-number"
     INVALID_VALUE = "invalid-value"
     INVALID_NAME = "invalid-name"

@@ -181,6 +181,7 @@ METADATA_FIELDS: values.Fields = {
     "project": ("project", values.text),
     "secrets": ("secrets", values.texts),
     "budget": ("budget", options.budget),
+    "limits": ("limits", options.task_limits),
     "pausedTimeout": ("paused_timeout", options.paused_timeout),
     "schedule": ("schedule", options.schedule),
     "notify": ("notify", notices.notifications),

@@ -56,6 +56,64 @@ class Budget(Frozen):
         return {name: limit for name, limit in named.items() if limit is not None}
 
 
+Bytes = Annotated[int, Field(ge=1, lt=2**53)]
+
+
+class StepLimits(Frozen):
+    """What one attempt of a step may use. Where nothing is said, what whoever runs the workers allows."""
+
+    memory: Bytes | None = None
+    """Of all its processes together."""
+    cpu: Annotated[float, Field(gt=0, le=LONGEST)] | None = None
+    """Seconds, of all its processes together."""
+    output: Bytes | None = None
+    """Bytes that its processes print."""
+    open_files: int | None = Field(default=None, ge=1)
+    """Of each process."""
+    processes: int | None = Field(default=None, ge=1)
+    """At one time."""
+    disk: Bytes | None = None
+    """Bytes that its processes write to disks, also of what is deleted again."""
+    network: Bytes | None = None
+    """Bytes per second that it sends and receives, as far as Taskmark itself does it."""
+    nice: int | None = Field(default=None, ge=0, le=19)
+    """How far its processes make way for others."""
+
+    def narrowed(self, other: StepLimits | None) -> StepLimits:
+        """Returns what both allow: of each limit the lower one, and the larger `nice`."""
+        if other is None:
+            return self
+        found: dict[str, Any] = {}
+        for name in StepLimits.model_fields:
+            given = [one for one in (getattr(self, name), getattr(other, name)) if one is not None]
+            if given:
+                found[name] = max(given) if name == "nice" else min(given)
+        return StepLimits(**found)
+
+    def with_defaults(self, other: StepLimits | None) -> StepLimits:
+        """Returns these limits, and where nothing is said the other's."""
+        if other is None:
+            return self
+        return other.model_copy(update=self.model_dump(exclude_none=True))
+
+
+class TaskLimits(Frozen):
+    """What all attempts of an execution together may use, and what each of them may."""
+
+    cpu: Annotated[float, Field(gt=0, le=LONGEST)] | None = None
+    """Seconds."""
+    disk: Bytes | None = None
+    received: Bytes | None = None
+    sent: Bytes | None = None
+    per_step: StepLimits | None = None
+    """Of each attempt of steps that do not say it themselves."""
+
+    @property
+    def has_totals(self) -> bool:
+        """Whether what the execution uses has to be counted."""
+        return any(one is not None for one in (self.cpu, self.disk, self.received, self.sent))
+
+
 class PausedTimeout(Frozen):
     """What ends a pause that nobody ends: after so many seconds, resume or abort."""
 
@@ -190,6 +248,7 @@ class Step(Frozen):
     """What it does while its tool's target is known to be down: fail as any attempt does, or wait."""
     idempotency_key: str | None = None
     """A template that replaces the derived key."""
+    limits: StepLimits | None = None
     complexity: Literal["low", "medium", "high"] | None = None
     estimate: Seconds | None = None
     on_timeout: Literal["fail", "pause"] = "fail"
@@ -266,6 +325,7 @@ class TaskDefinition(Frozen):
     project: str | None = None
     secrets: tuple[str, ...] = ()
     budget: Budget | None = None
+    limits: TaskLimits | None = None
     paused_timeout: PausedTimeout | None = None
     schedule: Schedule | None = None
     notify: tuple[Notification, ...] | None = None

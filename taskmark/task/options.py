@@ -7,7 +7,7 @@ import zoneinfo
 
 from taskmark.task import values
 from taskmark.task.codes import Code
-from taskmark.task.model import AskAbove, Budget, PausedTimeout, Retry, Schedule
+from taskmark.task.model import AskAbove, Budget, PausedTimeout, Retry, Schedule, StepLimits, TaskLimits
 from taskmark.task.source_text import Findings, shown
 from taskmark.task.yaml_nodes import Scalar
 
@@ -71,6 +71,27 @@ budget = values.record(
         "askAbove": ("ask_above", _ask_above),
     },
     Budget,
+)
+STEP_LIMITS: values.Fields = {
+    "memory": ("memory", values.size),
+    "cpu": ("cpu", values.duration()),
+    "output": ("output", values.size),
+    "openFiles": ("open_files", values.whole(1)),
+    "processes": ("processes", values.whole(1)),
+    "disk": ("disk", values.size),
+    "network": ("network", values.rate),
+    "nice": ("nice", values.whole(0, 19)),
+}
+step_limits = values.record(STEP_LIMITS, StepLimits)
+task_limits = values.record(
+    {
+        "cpu": ("cpu", values.duration()),
+        "disk": ("disk", values.size),
+        "received": ("received", values.size),
+        "sent": ("sent", values.size),
+        "perStep": ("per_step", step_limits),
+    },
+    TaskLimits,
 )
 paused_timeout = values.record(
     {"after": ("after", values.duration()), "then": ("then", values.choice("resume", "abort"))},

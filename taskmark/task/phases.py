@@ -34,7 +34,8 @@ _OF_STEP = "a step: write it under the step, indented"
 _OF_TASK = "the task: write it in the metadata"
 _ELSEWHERE = {
     **dict.fromkeys(
-        ("id", "with", "fallback", "critical", "cache", "circuit", "heartbeat", "idempotencyKey"), _OF_STEP
+        ("id", "with", "fallback", "critical", "cache", "circuit", "heartbeat", "idempotencyKey", "limits"),
+        _OF_STEP,
     ),
     **dict.fromkeys(
         ("maxExecutionTime", "requirements", "maxConcurrentSteps", "maxConcurrentPhases"), _OF_TASK

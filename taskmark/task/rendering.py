@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from taskmark.errors import InvalidDefinition
+from taskmark.task.amounts import rate_text, size_text
 from taskmark.task.catalog import Catalog
 from taskmark.task.durations import duration_text
 from taskmark.task.model import (
@@ -25,7 +26,9 @@ from taskmark.task.model import (
     Requirement,
     Retry,
     Step,
+    StepLimits,
     TaskDefinition,
+    TaskLimits,
 )
 from taskmark.task.parser import check_text
 from taskmark.task.resolution import derived_id
@@ -119,6 +122,8 @@ def _limits(task: TaskDefinition) -> Iterator[tuple[str, Json]]:
         above = None if ask is None else dict(_given(agentCalls=ask.agent_calls, cost=ask.cost))
         limits = _given(tokens=budget.tokens, cost=budget.cost, agentCalls=budget.agent_calls, askAbove=above)
         yield "budget", dict(limits)
+    if task.limits is not None:
+        yield "limits", _task_limits(task.limits)
     if task.paused_timeout is not None:
         yield (
             "pausedTimeout",
@@ -134,6 +139,29 @@ def _limits(task: TaskDefinition) -> Iterator[tuple[str, Json]]:
         zone = None if schedule.timezone == "UTC" else schedule.timezone
         others = _given(timezone=zone, overlap=overlap, catchUp=catch_up)
         yield "schedule", {"cron": schedule.cron, **dict(others)}
+
+
+def _task_limits(limits: TaskLimits) -> Json:
+    each = None if limits.per_step is None else _step_limits(limits.per_step)
+    sizes = _sizes(disk=limits.disk, received=limits.received, sent=limits.sent)
+    return dict([*_durations(cpu=limits.cpu), *sizes, *_given(perStep=each)])
+
+
+def _step_limits(limits: StepLimits) -> Json:
+    return dict(
+        [
+            *_sizes(memory=limits.memory),
+            *_durations(cpu=limits.cpu),
+            *_sizes(output=limits.output),
+            *_given(openFiles=limits.open_files, processes=limits.processes),
+            *_sizes(disk=limits.disk),
+            *_given(network=None if limits.network is None else rate_text(limits.network), nice=limits.nice),
+        ]
+    )
+
+
+def _sizes(**sizes: int | None) -> Iterator[tuple[str, Json]]:
+    return ((key, size_text(amount)) for key, amount in sizes.items() if amount is not None)
 
 
 def _retry(retry: Retry) -> Json:
@@ -218,7 +246,7 @@ def _step_lines(step: Step, position: int, phase: Phase) -> Iterator[str]:
 
 def _entry_lines(key: str, value: Json) -> list[str]:
     """Returns a key of a step as it stands under the step."""
-    if key in ("retry", "fallback") and _is_short(value):
+    if key in ("retry", "fallback", "limits") and _is_short(value):
         return [f"  {key}: {inline(value)}"]
     return entries({key: value}, 2)
 
@@ -242,6 +270,8 @@ def _step_options(step: Step) -> Iterator[tuple[str, Json]]:
         yield "idempotencyKey", step.idempotency_key
     yield from _given(complexity=step.complexity)
     yield from _durations(estimate=step.estimate)
+    if step.limits is not None:
+        yield "limits", _step_limits(step.limits)
     if step.on_timeout != "fail":
         yield "onTimeout", step.on_timeout
     if step.on_reject != "fail":

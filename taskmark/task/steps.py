@@ -320,6 +320,7 @@ _PLAIN_FIELDS: values.Fields = {
     "circuit": ("circuit", values.choice("retry", "wait")),
     "complexity": ("complexity", values.choice("low", "medium", "high")),
     "estimate": ("estimate", values.duration(positive=False)),
+    "limits": ("limits", options.step_limits),
     "onTimeout": ("on_timeout", values.choice("fail", "pause")),
     "onReject": ("on_reject", values.choice("fail", "skip")),
     "approvers": ("approvers", values.texts),

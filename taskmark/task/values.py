@@ -7,6 +7,7 @@ from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from typing import Any
 
+from taskmark.task import amounts
 from taskmark.task.codes import Code
 from taskmark.task.durations import EXAMPLES, parse_duration
 from taskmark.task.model import Json
@@ -176,20 +177,42 @@ def duration(*, positive: bool = True) -> Reader:
     return one_of(read, "a duration", DURATION)
 
 
-def whole(least: int) -> Reader:
-    """Returns a reader of whole numbers from `least` up."""
+def _amount(what: str, parse: Callable[[Any], int], examples: str) -> Callable[[Scalar, Findings], Any]:
+    """Returns what reads an amount of data, which is above zero."""
+
+    def read(node: Scalar, findings: Findings) -> int | None:
+        if _is_placeholder(node, (), findings):
+            return None
+        try:
+            found = parse(node.text)
+        except ValueError:
+            message, hint = f"`{shown(node.text)}` is not a {what}", f"write it {examples}"
+            findings.add(Code.INVALID_SIZE, node.place(), message, hint)
+            return None
+        if not found:
+            findings.add(Code.INVALID_SIZE, node.place(), f"this {what} must be above zero")
+        return found or None
+
+    return read
+
+
+def whole(least: int, most: int = 2**53 - 1) -> Reader:
+    """Returns a reader of whole numbers from `least` up, to `most`."""
 
     def read(node: Scalar, findings: Findings) -> int | None:
         if _is_placeholder(node, (), findings):
             return None
         value = node.value
-        if isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**53:
+        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
             return value
-        message = f"expected a whole number from {least} up, found `{shown(node.text)}`"
+        message = f"expected a whole number from {least} {reach}, found `{shown(node.text)}`"
         findings.add(Code.INVALID_NUMBER, node.place(), message)
         return None
 
-    return one_of(read, "a whole number", {"type": "integer", "minimum": least})
+    is_bounded = most < 2**53 - 1
+    reach = f"to {most}" if is_bounded else "up"
+    shape = {"type": "integer", "minimum": least, **({"maximum": most} if is_bounded else {})}
+    return one_of(read, "a whole number", shape)
 
 
 def _number(node: Scalar, findings: Findings) -> float | None:
@@ -219,7 +242,12 @@ TEXT: Shape = {"type": ["string", "number", "boolean"]}
 DURATION: Shape = {"type": ["string", "integer"], "description": f"A duration {EXAMPLES}."}
 MAPPING: Shape = {"type": "object"}
 
+SIZE: Shape = {"type": ["string", "integer"], "description": f"A size {amounts.EXAMPLES}."}
+RATE: Shape = {"type": "string", "description": f"A rate {amounts.RATE_EXAMPLES}."}
+
 text = one_of(_text, "a text", TEXT)
+size = one_of(_amount("size", amounts.parse_size, amounts.EXAMPLES), "a size", SIZE)
+rate = one_of(_amount("rate", amounts.parse_rate, amounts.RATE_EXAMPLES), "a rate", RATE)
 boolean = one_of(_boolean, "true or false", {"type": "boolean"})
 number = one_of(_number, "a number", {"type": "number"})
 above_zero = one_of(_above_zero, "a number above zero", {"type": "number", "exclusiveMinimum": 0})

@@ -17,8 +17,10 @@ COLUMNS = 100
 
 _PLAIN = re.compile(r"[^\W\d_](?:[\w ./@+,;()!?'\"=%<>\u00a1-\U0010ffff-]|:(?=\S))*")
 _PLAIN_IN_BRACKETS = re.compile(r"[^\W\d_][\w ./@+\u00a1-\U0010ffff-]*")
-_VERSION_OR_DURATION = re.compile(
-    r"\d+(?:\.\d+){2,}|\d+(?:\.\d+)?(?: [a-z]+|ms|[smhdw])(?: \d+(?:ms|[smhd]))*", re.ASCII
+_VERSION_OR_AMOUNT = re.compile(
+    r"\d+(?:\.\d+){2,}|\d+(?:\.\d+)?(?: [a-z]+|ms|[smhdw])(?: \d+(?:ms|[smhd]))*"
+    r"|\d+ (?:[kMGT]|[KMGT]i)?B(?:/s)?",
+    re.ASCII,
 )
 _NOT_TEXT = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"})
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t"}
@@ -102,7 +104,7 @@ def scalar(value: Json, plain: re.Pattern[str] = _PLAIN) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if not isinstance(value, str):
         return repr(value)
-    bare = plain.fullmatch(value) or _VERSION_OR_DURATION.fullmatch(value)
+    bare = plain.fullmatch(value) or _VERSION_OR_AMOUNT.fullmatch(value)
     if bare and value.isprintable() and value == value.strip() and value.lower() not in _NOT_TEXT:
         return value
     return '"' + "".join(map(_escaped, _without_opening(value))) + '"'

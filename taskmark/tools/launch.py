@@ -9,10 +9,11 @@ a grace period, SIGKILL. The same happens to what is left when the command itsel
 On Linux it also adopts descendants that leave the group (a daemon's double fork, `setsid`), and the
 command dies with it. On other systems what leaves the group is not found.
 
-    launch.py CONTROL,STATUS,DIRECTORY,MEMORY,CPU,FILE,FILES,PROCESSES,WRITTEN,FREE GRACE WORD…
+    launch.py CONTROL,STATUS,DIRECTORY,MEMORY,CPU,FILE,FILES,PROCESSES,WRITTEN,FREE,TOGETHER,NICE GRACE WORD…
 
-Descriptors, bytes, seconds and counts; 0 means no limit. The command's environment comes under numbers
-(`0` is `PATH=/bin`), so that nothing in it, such as `LD_PRELOAD`, acts on this process, which no limit holds.
+Descriptors, bytes, seconds and counts, TOGETHER in milliseconds of CPU; 0 means no limit. The command's
+environment comes under numbers (`0` is `PATH=/bin`), so that nothing in it, such as `LD_PRELOAD`, acts on
+this process, which no limit holds.
 
 What happened goes to STATUS, one line each: `pid 12`, then `cpu 1500`, `rss 4096` and `written 8192`
 (milliseconds, KiB and bytes, of all that has ended), then `exit 3`, `signal 9`, `error 2` (errno of the
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 LINUX = sys.platform == "linux"
 PAGE = os.sysconf("SC_PAGE_SIZE")
+TICKS = os.sysconf("SC_CLK_TCK")
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 RESTORED = (*IGNORED, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ)
 SET_PARENT_DEATH_SIGNAL = 1
@@ -55,7 +57,7 @@ class Order:
         numbers = [int(number) for number in words[0].split(",")]
         self.control, self.status, self.directory = numbers[:3]
         self.memory, self.cpu, self.file_size, self.open_files = numbers[3:7]
-        self.processes, self.written, self.free_disk = numbers[7:]
+        self.processes, self.written, self.free_disk, self.cpu_together, self.nice = numbers[7:]
         self.grace = float(words[1])
         self.command = words[2:]
         pairs = (pair.partition(b"=") for number, pair in os.environb.items() if number.isdigit())
@@ -143,6 +145,8 @@ def become(order: Order) -> None:
         for descriptor in (order.control, order.status, order.directory):
             os.set_inheritable(descriptor, False)
         limit(order)
+        if order.nice:
+            os.nice(order.nice)
         go_first_on_shortage()
         os.execvpe(order.command[0], order.command, order.environment)  # noqa: S606  # no shell is the point
     except OSError as error:
@@ -246,6 +250,8 @@ class Family:
             return "processes"
         if order.memory and memory_of(members) > order.memory:
             return "memory"
+        if order.cpu_together and 1000 * (own_cpu() + sum(map(cpu_of, members))) > order.cpu_together:
+            return "cpu_together"
         # What has ended counts as the launcher's own.
         self.written_before, self.written = self.written, sum(map(written_by, (os.getpid(), *members)))
         if order.written and self.written > order.written:
@@ -311,6 +317,23 @@ def memory_of(processes: list[int]) -> int:
 def shared_memory(process: int) -> int:
     """Returns the bytes of memory a process holds that others can hold as well, without those of files."""
     return 1024 * number_after("RssShmem:", f"/proc/{process}/status")
+
+
+def own_cpu() -> float:
+    """Returns the seconds of CPU that all have used together that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def cpu_of(process: int) -> float:
+    """Returns the seconds of CPU that a process, and those it has waited for, have used."""
+    try:
+        with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
+            # The name, in brackets, may hold anything.
+            numbers = file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return sum(map(int, numbers[11:15])) / TICKS
 
 
 def written_by(process: int) -> int:

@@ -18,6 +18,7 @@ import httpx2
 from taskmark.errors import Category, StepFailed
 from taskmark.tools.addresses import Reach, reach
 from taskmark.tools.own_thread import in_own_thread
+from taskmark.tools.traffic import Traffic, traffic
 
 if TYPE_CHECKING:
     import ssl
@@ -117,25 +118,40 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
         problem: Exception = httpcore2.ConnectError(f"{host} has no address")
         for address in addresses:
             try:
-                return _Connection(
-                    await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
+                stream = await self._backend.connect_tcp(
+                    address, port, timeout, local_address, socket_options
                 )
+                return _Connection(stream, traffic())
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 problem = error
         raise problem
 
 
 class _Connection(httpcore2.AsyncNetworkStream):
-    """A connection that is closed, too, if its encryption is given up before it has begun.
+    """A connection that counts what goes through it, without what encryption adds, at the call's rate.
 
-    The library closes it after an error, but not after a cancellation: against a server that says nothing it
-    would stay open.
+    It is closed, too, if its encryption is given up before it has begun. The library closes it after an
+    error, but not after a cancellation: against a server that says nothing it would stay open.
     """
 
-    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+    def __init__(self, stream: httpcore2.AsyncNetworkStream, traffic: Traffic) -> None:
         self._stream = stream
-        self.read, self.write, self.aclose = stream.read, stream.write, stream.aclose  # type: ignore[method-assign]  # handed on as they are
-        self.get_extra_info = stream.get_extra_info  # type: ignore[method-assign]  # the same
+        self._traffic = traffic
+        self.aclose, self.get_extra_info = stream.aclose, stream.get_extra_info  # type: ignore[method-assign]  # handed on as they are
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  # the interface has it
+        """Returns what came, once more may come."""
+        data = await self._stream.read(min(max_bytes, self._traffic.part or max_bytes), timeout)
+        await self._traffic.received(len(data))
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109  # the interface has it
+        """Sends it, and returns once more may go."""
+        part = self._traffic.part or len(buffer) or 1
+        for begin in range(0, len(buffer), part):
+            data = buffer[begin : begin + part]
+            await self._stream.write(data, timeout)
+            await self._traffic.sent(len(data))
 
     async def start_tls(
         self,
@@ -145,10 +161,11 @@ class _Connection(httpcore2.AsyncNetworkStream):
     ) -> httpcore2.AsyncNetworkStream:
         """Returns the encrypted connection. Raises `ConnectError`."""
         try:
-            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+            encrypted = await self._stream.start_tls(ssl_context, server_hostname, timeout)
         except BaseException:
             await self._stream.aclose()
             raise
+        return _Connection(encrypted, self._traffic)
 
 
 class CheckedTransport(httpx2.AsyncHTTPTransport):

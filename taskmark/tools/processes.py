@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from taskmark.errors import Category, StepFailed
 from taskmark.ports import Health, StepContext
+from taskmark.task.model import StepLimits
 from taskmark.tools.confinement import directory
 from taskmark.tools.finishing import to_the_end
 from taskmark.tools.pipes import TwoPipes, two_pipes
@@ -33,6 +35,7 @@ SIGNALLED: Final = 128
 """Added to a signal's number, as shells do, it is the exit code of what the signal has ended."""
 LONGEST_REPORT: Final = 4096
 """Bytes that are kept of what a launcher says."""
+LESS: Final = "let it do less at one time, or raise its `limits`, as far as the settings allow"
 LINE_REACH: Final = 2000
 """Bytes from the end in which the last line is looked for: who watches sees less of it."""
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
@@ -48,6 +51,8 @@ class ProcessLimits:
     """Of each process as the system enforces it; of all together as the launcher sees it, on Linux."""
     cpu_seconds: int = 3600
     """Of each process."""
+    cpu_together: float = 0.0
+    """Seconds of CPU of all together, on Linux, which is looked at at least once a second."""
     file_size: int = 4 * 1024**3
     """Of each file written."""
     open_files: int = 4096
@@ -63,8 +68,31 @@ class ProcessLimits:
     """Printed in total; the command is ended beyond it."""
     kept: int = 256 * 1024
     """Of each stream's end that is kept."""
+    nice: int = 0
+    """How far they make way for other processes, from 0 to 19."""
     grace: float = 2.0
     """Between SIGTERM and SIGKILL."""
+
+    def narrowed(self, asked: StepLimits) -> ProcessLimits:
+        """Returns these limits, and where less is asked for the lower one. Nothing can be asked for that they
+        do not allow."""
+        return replace(
+            self,
+            memory=_lower(self.memory, asked.memory),
+            cpu_seconds=_lower(self.cpu_seconds, math.ceil(asked.cpu) if asked.cpu else None),
+            cpu_together=min(filter(None, (self.cpu_together, asked.cpu)), default=0.0),
+            file_size=_lower(self.file_size, asked.disk),
+            open_files=_lower(self.open_files, asked.open_files),
+            processes=_lower(self.processes, asked.processes),
+            written=_lower(self.written, asked.disk),
+            output=_lower(self.output, asked.output),
+            nice=max(self.nice, asked.nice or 0),
+        )
+
+
+def _lower(limit: int, asked: int | None) -> int:
+    """Returns the lower one; a limit of 0 is none."""
+    return limit if asked is None else min(limit or asked, asked)
 
 
 @dataclass(frozen=True)
@@ -144,7 +172,7 @@ async def run(command: Command, context: StepContext, limits: ProcessLimits | No
     `StepFailed`: configuration if it cannot be started, resource if it passes a limit, transient if it does
     not end in time.
     """
-    limits = limits or ProcessLimits()
+    limits = (limits or ProcessLimits()).narrowed(context.limits)
     environment = clean_environment(context, command.environment)
     _check_words(command.arguments)
     with ExitStack() as stack:
@@ -267,6 +295,7 @@ class _Supervised:
         sizes = (
             *(limits.memory, limits.cpu_seconds, limits.file_size, limits.open_files),
             *(limits.processes, limits.written, limits.free_disk),
+            *(round(limits.cpu_together * 1000), limits.nice),
         )
         try:
             return await asyncio.create_subprocess_exec(
@@ -406,6 +435,8 @@ class _Supervised:
             if self._passed == "free_disk":
                 what = f"went on writing with less than {amount:,} bytes of the disk free"
                 raise self._exhausted(what, "make room on the disk, or let it write less")
+            if self._passed == "cpu_together":
+                raise self._exhausted(f"used more than {amount:g} s of CPU")
             raise self._exhausted(f"passed its limit of {amount:,} ({self._passed})")
         if "error" in told:
             raise _not_started(self._name, OSError(told["error"], os.strerror(told["error"])))
@@ -429,7 +460,7 @@ class _Supervised:
         if limits.file_size and number == signal.SIGXFSZ:
             raise self._exhausted(f"wrote a file of more than {limits.file_size:,} bytes")
 
-    def _exhausted(self, what: str, hint: str = "let it do less at one time") -> StepFailed:
+    def _exhausted(self, what: str, hint: str = LESS) -> StepFailed:
         """Returns the error for a limit."""
         return StepFailed(f"{self._name} {what}, so it was ended", Category.RESOURCE, hint=hint)
 

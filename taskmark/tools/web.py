@@ -110,7 +110,7 @@ class Http(Tool[HttpParameters]):
         try:
             async with asyncio.timeout(seconds), self._client() as client:
                 response = await _send(client, _request(client, parameters, context), self._policy)
-                content = await _content(response, context.resources)
+                content = await _content(response)
         except (TimeoutError, httpx2.TimeoutException) as error:
             raise StepFailed(
                 f"{parameters.method} {_shown(parameters.url)}: no answer within {seconds:g} s"
@@ -185,20 +185,17 @@ def _redirected(before: httpx2.Request, following: httpx2.Request) -> httpx2.Req
     return following
 
 
-async def _content(response: httpx2.Response, resources: dict[str, float]) -> bytes:
+async def _content(response: httpx2.Response) -> bytes:
     """Returns the body. Raises `StepFailed` (resource) as soon as it is larger than may be returned."""
     body, content = _Body(response), bytearray()
-    try:
-        async for chunk in response.aiter_raw():
-            content += body.unpacked(chunk, ADAPTER_LIMIT + 1 - len(content))
-            if max(body.arrived, len(content)) > ADAPTER_LIMIT:
-                raise StepFailed(
-                    f"{body.host} answers with more than {ADAPTER_LIMIT:,} bytes",
-                    Category.RESOURCE,
-                    hint=TOO_LARGE,
-                )
-    finally:
-        resources["received_bytes"] = resources.get("received_bytes", 0.0) + body.arrived
+    async for chunk in response.aiter_raw():
+        content += body.unpacked(chunk, ADAPTER_LIMIT + 1 - len(content))
+        if max(body.arrived, len(content)) > ADAPTER_LIMIT:
+            raise StepFailed(
+                f"{body.host} answers with more than {ADAPTER_LIMIT:,} bytes",
+                Category.RESOURCE,
+                hint=TOO_LARGE,
+            )
     body.check_end()
     return bytes(content)
 

@@ -88,14 +88,36 @@ CASES = {
     "sleeps for ever": Greedy(sh("trap '' TERM; while :; do sleep 1; done"), 4, TRANSIENT, "timeout of 4 s"),
 }
 
+IN_FILE = {
+    "fork bomb": ("{processes: 40}", sh(BOMB), 0.0, "passed its limit of 40 (processes), so it was ended"),
+    "2 GB": ("{memory: 300 MB}", python(ALLOCATE), 0.0, "MemoryError"),
+    "2 GB shared": ("{memory: 300 MB}", python(HOARD), 0.0, "passed its limit of 300,000,000 (memory)"),
+    "endless output": (
+        "{output: 1 MB}",
+        sh("yes"),
+        0.0,
+        "printed more than 1,000,000 bytes, so it was ended",
+    ),
+    "full disk": ("{disk: 60 MB}", python(FILL), 0.0, "passed its limit of 60,000,000 (written)"),
+    "endless work of many": (
+        "{cpu: 2s}",
+        sh(MANY),
+        2.0,
+        "used more than 2 s of CPU, so it was ended",
+    ),
+}
+"""What a step of `shell` says itself, what it does all the same, in how many seconds its limit is reached,
+and how its failure reads."""
+
 GREEDY = """\
 # Greedy
 
 ## Phase: Only
 ### Steps
-- tool: limited - Takes all it can get
+- tool: {tool} - Takes all it can get
   id: greedy
-  timeout: 4s
+  timeout: {timeout}
+  limits: {limits}
   retry: {{maxAttempts: 1}}
   with:
     command: {command}
@@ -171,13 +193,29 @@ async def test_a_greedy_step_is_stopped_while_others_go_on(
 ) -> None:
     """Its failure says which limit it was, and what to do."""
     greedy = CASES[case]
-    source = GREEDY.format(command=greedy.command)
+    source = GREEDY.format(tool="limited", timeout="4s", limits="{}", command=greedy.command)
     result = await ends_beside_others(place, client, worker, source, greedy.limit)
     failure = result.steps["greedy"].error
     assert failure is not None
     print(f"{case}: {failure.category}: {failure.message} ({failure.hint})")
     assert (result.status, failure.category) == ("failed", greedy.category)
     assert greedy.reason in failure.message
+    assert failure.hint
+
+
+@pytest.mark.parametrize("case", IN_FILE)
+async def test_a_greedy_step_is_stopped_by_the_limits_that_the_file_sets(
+    case: str, place: Place, client: TaskClient, worker: subprocess.Popen[bytes]
+) -> None:
+    """Long before its timeout, and while others go on."""
+    limits, command, limit, reason = IN_FILE[case]
+    source = GREEDY.format(tool="shell", timeout="60s", limits=limits, command=command)
+    result = await ends_beside_others(place, client, worker, source, limit)
+    failure = result.steps["greedy"].error
+    assert failure is not None
+    print(f"{case}: {failure.category}: {failure.message} ({failure.hint})")
+    assert (result.status, failure.category) == ("failed", Category.RESOURCE)
+    assert reason in failure.message
     assert failure.hint
 
 

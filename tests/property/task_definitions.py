@@ -28,7 +28,9 @@ from taskmark.task.model import (
     Retry,
     Schedule,
     Step,
+    StepLimits,
     TaskDefinition,
+    TaskLimits,
 )
 from taskmark.task.rendering import render
 from taskmark.task.resolution import derived_id
@@ -218,7 +220,7 @@ class Drawing:
             cache=self.maybe(st.one_of(SECONDS, st.just(0.0))),
             idempotency_key=self.maybe(ANY_TEXT.filter(str.strip)),
             complexity=self.maybe(st.sampled_from(["low", "medium", "high"])), estimate=self.maybe(SECONDS),
-            **fields,
+            limits=self.maybe(STEP_LIMITS), **fields,
         )  # fmt: skip
 
     def value(self, kind: str) -> str:
@@ -282,6 +284,28 @@ BUDGET = st.builds(
 )
 
 
+SIZE = st.one_of(st.integers(1, 2**53 - 1), st.integers(1, 4000).map(lambda n: n * 1000**2 * 1024))
+STEP_LIMITS = st.builds(
+    StepLimits,
+    memory=st.one_of(st.none(), SIZE),
+    cpu=st.one_of(st.none(), SECONDS),
+    output=st.one_of(st.none(), SIZE),
+    open_files=st.one_of(st.none(), st.integers(1, 9999)),
+    processes=st.one_of(st.none(), st.integers(1, 9999)),
+    disk=st.one_of(st.none(), SIZE),
+    network=st.one_of(st.none(), SIZE),
+    nice=st.one_of(st.none(), st.integers(0, 19)),
+)
+TASK_LIMITS = st.builds(
+    TaskLimits,
+    cpu=st.one_of(st.none(), SECONDS),
+    disk=st.one_of(st.none(), SIZE),
+    received=st.one_of(st.none(), SIZE),
+    sent=st.one_of(st.none(), SIZE),
+    per_step=st.one_of(st.none(), STEP_LIMITS),
+)
+
+
 @st.composite
 def definitions(draw: Any, *, sub_tasks: bool = False, kinds: tuple[str, ...] = KINDS) -> TaskDefinition:
     """Any definition that a task file can say, with agents and other tasks frozen in."""
@@ -299,6 +323,7 @@ def definitions(draw: Any, *, sub_tasks: bool = False, kinds: tuple[str, ...] = 
         default_agents=draw(unique(AGENT)), max_concurrent_phases=drawing.maybe(st.integers(1, 99)),
         max_concurrent_steps=drawing.maybe(st.integers(1, 99)), project=drawing.maybe(NAME),
         secrets=draw(unique(NAME)), budget=drawing.maybe(BUDGET), schedule=drawing.maybe(SCHEDULE),
+        limits=drawing.maybe(TASK_LIMITS),
         paused_timeout=drawing.maybe(PAUSED_TIMEOUT),
         notify=drawing.maybe(NOTIFICATIONS), on_complete=drawing.maybe(GIVEN), phases=tuple(phases),
         outputs=tuple(Output(name=one, expression=draw(CONDITIONS)) for one in outputs),

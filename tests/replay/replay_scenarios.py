@@ -117,6 +117,12 @@ async def forget_a_pause(engine: Engine, execution: str) -> None:
     engine.release(name)
 
 
+async def release_when_used_up(engine: Engine, execution: str) -> None:
+    """Lets a step end once what its task may use is used up elsewhere."""
+    await engine.until(execution, lambda progress: progress.phases[0].status == "completed")
+    engine.release(execution.removeprefix("exec-1-"))
+
+
 async def pause_during_subtask(engine: Engine, execution: str) -> None:
     """Pauses while only the sub-task runs."""
     await engine.until_trace(f"{execution}/only/sub", "start", "part")
@@ -1051,6 +1057,33 @@ SCENARIOS: dict[str, Scenario] = {
         """,
         "completed",
         answer_the_agent,
+        limits=NEWEST,
+    ),
+    "used_up": Scenario(
+        """
+        # Used up
+
+        ```yaml
+        limits: {cpu: 1ms, perStep: {processes: 64}}
+        ```
+
+        ## Phase: Compute
+        ### Steps
+        - tool: shell - Compute
+          limits: {memory: 512 MB}
+          with: {command: [sh, -c, "n=0; while [ $n -lt 50000 ]; do n=$((n+1)); done"]}
+
+        ## Phase: Meanwhile
+        ### Steps
+        - tool: hold - Wait
+          with: {name: used-up}
+        - tool: effect - It does not begin any more
+          critical: false
+          fallback: {value: none}
+        - tool: effect - Nor does this
+        """,
+        "failed",
+        release_when_used_up,
         limits=NEWEST,
     ),
     "compiled": Scenario("", "completed", release, start={"source": f"# Test\n\n{line('compiled')}"}),

@@ -54,6 +54,7 @@ def records() -> list[Record]:
             agent="ann",
             status="completed",
             description="Count",
+            resources={"cpu_seconds": 2.34, "max_rss_bytes": 3e7, "received_bytes": 5e6, "sent_bytes": 100},
         ),
         EventRecord(execution_id=FIRST, kind="execution_started", at=START, payload={"cause": "user"}),
         EventRecord(
@@ -110,6 +111,8 @@ def test_show_takes_the_beginning_of_an_id(recorded, capsys):
     assert f"execution    {FIRST}" in shown
     assert "input count  3" in shown
     assert "count[4] (ann)" in shown
+    assert "USED" in shown
+    assert "2.3 s CPU, 28.6 MiB, received 4.8 MiB" in " ".join(shown.split())
     assert "hint: look" in shown
     assert "lines: 2" in shown
     assert "\x1b" not in shown

@@ -196,7 +196,9 @@ async def test_what_fails_while_it_is_ended_neither_waits_for_anybody_nor_runs_a
     engine: Engine, end: End, word: str
 ) -> None:
     """A program that is killed in the midst of its work fails, and its phase must not take that for news."""
-    text = f"## Phase: A\n{word}\n### Steps\n- tool: breaking\n  with: {{name: x}}\n  retry: {{maxAttempts: 2}}"
+    text = (
+        f"## Phase: A\n{word}\n### Steps\n- tool: breaking\n  retry: {{maxAttempts: 2}}\n  with: {{name: x}}"
+    )
     execution = await engine.start(text)
     await engine.until_trace(execution, "start", "x")
     result = await ended(engine, execution, end)

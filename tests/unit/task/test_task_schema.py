@@ -49,6 +49,7 @@ WORDS: dict[str, Any] = {
     "enum": lambda value, schema: value in schema["enum"],
     "exclusiveMinimum": lambda value, schema: value > schema["exclusiveMinimum"],
     "minimum": lambda value, schema: value >= schema["minimum"],
+    "maximum": lambda value, schema: value <= schema["maximum"],
     "anyOf": lambda value, schema: any(fits(value, one) for one in schema["anyOf"]),
     "required": lambda value, schema: set(schema["required"]) <= set(value),
     "items": lambda value, schema: (

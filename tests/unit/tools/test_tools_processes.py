@@ -16,6 +16,7 @@ import pytest
 
 from taskmark.errors import Category, StepFailed
 from taskmark.ports import StepContext
+from taskmark.task.model import StepLimits
 from taskmark.tools import processes
 from taskmark.tools.processes import Capture, Command, ProcessLimits, clean_environment, launcher_health, run
 
@@ -446,3 +447,35 @@ def test_a_line_without_end_is_looked_at_only_near_its_end() -> None:
     capture = Capture(10**6)
     capture.add(b"x" * 10_000 + "ü".encode() * 1000)
     assert capture.last_line == "ü" * 1000
+
+
+def test_a_limit_is_lowered_and_never_raised() -> None:
+    """Where the settings know no limit, what is asked for is one."""
+    allowed = ProcessLimits(
+        memory=100, cpu_seconds=0, output=0, processes=8, written=50, file_size=10, nice=5
+    )
+    asked = StepLimits(memory=200, cpu=1.5, output=7, processes=4, disk=20, nice=3)
+    narrowed = allowed.narrowed(asked)
+    assert (narrowed.memory, narrowed.output, narrowed.processes, narrowed.nice) == (100, 7, 4, 5)
+    assert (narrowed.cpu_seconds, narrowed.cpu_together) == (2, 1.5)
+    assert (narrowed.written, narrowed.file_size) == (20, 10)
+    assert allowed.narrowed(StepLimits()) == allowed
+    assert ProcessLimits(cpu_together=1.0).narrowed(asked).cpu_together == 1.0
+
+
+async def test_a_command_makes_way_for_others_as_far_as_it_is_told(context: StepContext) -> None:
+    ended = await run(shell("nice"), context, ProcessLimits(nice=7))
+    assert int(ended.stdout.text) == min(19, os.nice(0) + 7)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what processes use")
+async def test_the_cpu_that_all_processes_use_together_is_limited(context: StepContext) -> None:
+    """Those that have ended count too: each of these ends soon, and there is always a next one."""
+    spin = f"{sys.executable} -Ic 'sum(range(10**6))'"
+    endless = f"while :; do {spin} & {spin}; wait; done"
+    begin = time.monotonic()
+    with pytest.raises(StepFailed, match=r"used more than 0\.5 s of CPU") as caught:
+        await run(shell(endless), replace(context, limits=StepLimits(cpu=0.5)), QUICK)
+    assert caught.value.category is Category.RESOURCE
+    assert 0.5 < context.resources["cpu_seconds"] < 5
+    assert time.monotonic() - begin < 10

@@ -106,7 +106,7 @@ async def hold(parameters: Named, context: StepContext) -> Json:
 
 @tool("breaking")
 async def breaking(parameters: Named, context: StepContext) -> Json:
-    """Runs until it is cancelled, and fails then, as a program does that is ended in the midst of its work."""
+    """Runs until it is cancelled, and fails then, as a program does that is ended amid its work."""
     leave_trace(context, "start", parameters.name)
     try:
         await asyncio.Event().wait()

@@ -66,13 +66,16 @@ def _tools(wiring: Wiring, found: Reach) -> Iterator[PlannedTool]:
 
 
 def _agent(wiring: Wiring, id: str, agent: Agent | None) -> PlannedAgent:
-    from taskmark.agents.asking import Asking
     from taskmark.errors import StepFailed
 
     if agent is None:
         return PlannedAgent(id=id, problem=f"agent {id} has no file")
     try:
-        model, _ = Asking(wiring.registry.provider, wiring.settings.default_model).who(agent)
+        asking = wiring.asking()
+        model, _ = asking.who(agent)
+        health = asking.health(agent)
     except StepFailed as error:
         return PlannedAgent(id=id, model=agent.model, problem=error.message)
+    if not health.healthy:
+        return PlannedAgent(id=id, model=model, problem=f"agent {id}: {health.message}: {health.hint}")
     return PlannedAgent(id=id, model=model)

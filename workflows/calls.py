@@ -166,8 +166,7 @@ async def call(
                     continue  # the pause came while it waited for its turn
                 observer.attempt_started(attempts_before + attempt)
                 receipt.begin()
-                done = await _attempt(activity, request, heartbeat, limits, admission)
-                receipt.answer(done.usage)
+                done = await _paid(receipt, _attempt(activity, request, heartbeat, limits, admission))
             if inquire is None or inquiry(done.output) is None:
                 return done
             gave_up, hints = None, {}
@@ -202,6 +201,26 @@ async def call(
         tries(known.note(step=request.step, item=request.item, **told, **hints))
         hints |= known.hints
         await _pause_between(again.delay, admission, gave_up)
+
+
+async def _paid(receipt: Receipt, attempt: Awaitable[StepDone]) -> StepDone:
+    """Returns what an attempt returns, and notes what it used, also if it failed."""
+    try:
+        done = await attempt
+    except ActivityError as error:
+        if isinstance(error.cause, ApplicationError):
+            receipt.charge(_usage(error.cause))
+        raise
+    receipt.answer(done.usage)
+    return done
+
+
+def _usage(cause: ApplicationError) -> Usage | None:
+    """Returns what an agent used that failed."""
+    try:
+        return Usage.model_validate(cause.details[2])
+    except (IndexError, ValidationError):
+        return None
 
 
 async def _attempt(

@@ -95,6 +95,7 @@ def _metadata(task: TaskDefinition) -> Iterator[tuple[str, Json]]:
         maxConcurrentSteps=task.max_concurrent_steps,
         project=task.project,
         secrets=task.secrets,
+        allow=task.allow,
     )
     yield from _limits(task)
     if task.notify:
@@ -246,7 +247,7 @@ def _step_options(step: Step) -> Iterator[tuple[str, Json]]:
         yield "onTimeout", step.on_timeout
     if step.on_reject != "fail":
         yield "onReject", step.on_reject
-    yield from _given(approvers=step.approvers, schema=step.answer_schema)
+    yield from _given(approvers=step.approvers, allow=step.allow, schema=step.answer_schema)
     if step.arguments:
         yield "with", step.arguments
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from taskmark.errors import InvalidTask
+from taskmark.task.agent_tools import unknown_tools
 from taskmark.task.arguments import note_misfits
 from taskmark.task.catalog import AGGREGATE_OPTIONS, Catalog
 from taskmark.task.codes import Code
@@ -54,10 +55,23 @@ class Vocabulary:
         if self._catalog.agent is None:
             return
         if id not in self._looked_up:
-            self._looked_up[id] = self._load(id, self._catalog.agent)
+            self._looked_up[id] = agent = self._load(id, self._catalog.agent)
+            if agent is not None:
+                self._check_file_of(agent, place)
         if self._looked_up[id] is None:
             hint = self._findings.guess(id, self._catalog.agent_ids()) or f"write agents/{id}.md"
             self._findings.add(Code.UNKNOWN_AGENT, place, f"there is no agent `{id}`", hint)
+
+    def _check_file_of(self, agent: Agent, place: Place) -> None:
+        """Notes tools in an agent's file that there are not; keeps the agent that it falls back on."""
+        if agent.fallback is not None:
+            self.check_agent(agent.fallback, place)
+        # Other programs have tools of their own.
+        missing = unknown_tools(agent.tools, self._catalog.tools) if agent.is_language_model else ()
+        if missing:
+            message = f"agent `{agent.id}` lists tools that there are not: {shown(', '.join(missing))}"
+            hint = "`taskmark tools` lists those that there are; without them it is asked all the same"
+            self._findings.add(Code.NOT_IN_EFFECT, place, message, hint)
 
     def _load(self, id: str, find: Any) -> Agent | None:
         try:

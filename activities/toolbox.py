@@ -15,7 +15,7 @@ from taskmark.contracts import StepCall, StepDone, StepStatus, span_id
 from taskmark.errors import Category, StepFailed
 from taskmark.failures import failure_from
 from taskmark.identity import worker_identity
-from taskmark.ports import Recorder, StepContext, Tool, ToolCall
+from taskmark.ports import NoTools, Recorder, StepContext, Tool, ToolCall
 from taskmark.projection import attempt_of
 from taskmark.registry import Registry
 from taskmark.task.model import Json
@@ -82,7 +82,7 @@ class AgentTools:
             timeout=request.timeout,
             heartbeat=_unkept,
             resume=None,
-            tools=None,
+            tools=NoTools(),
             reduced=False,
             refresh_credentials=False,
         )

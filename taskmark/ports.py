@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from pydantic import BaseModel
 
 from taskmark.contracts import Usage
+from taskmark.errors import Category, StepFailed
 from taskmark.records import Record
 from taskmark.shared import MemoryShared, Shared
 from taskmark.task.model import Agent, Json
@@ -76,8 +77,8 @@ class StepContext:
     """Spans of what it reads."""
     allow: tuple[str, ...] = ()
     """Tools with side effects that an agent may call without asking a person."""
-    tools: Toolbox | None = None
-    """What an agent may call while it is asked; None: nothing."""
+    tools: Toolbox = field(default_factory=lambda: NoTools())  # noqa: PLW0108 - it is defined below
+    """What an agent may call while it is asked."""
     guard: Callable[[str, str], AbstractAsyncContextManager[None]] = _unguarded
     """Surrounds a call of a target, such as an agent's provider: it raises `StepFailed` (`circuit_open`)
     while that is known to be down, and learns from how the call ends."""
@@ -184,6 +185,21 @@ class Toolbox(Protocol):
     def refused(self, call: ToolCall, reason: str) -> None:
         """Tells of a call that is not made."""
         ...
+
+
+class NoTools:
+    """A `Toolbox` with nothing in it."""
+
+    def find(self, name: str) -> Tool[Any]:
+        """As `Toolbox.find`."""
+        raise StepFailed(f"there is no tool {name!r} here", Category.CONFIGURATION)
+
+    async def call(self, call: ToolCall) -> Json:
+        """As `Toolbox.call`."""
+        raise StepFailed(f"there is no tool {call.name!r} here", Category.CONFIGURATION)
+
+    def refused(self, call: ToolCall, reason: str) -> None:
+        """Tells nobody."""
 
 
 class AgentProvider(Protocol):

@@ -39,7 +39,11 @@ class Endpoint:
         self._variable = variable
         self._models = models
         self._places = asyncio.Semaphore(provider.concurrency) if provider.concurrency else None
-        self._made: tuple[str, Any] | None = None
+        self._making = asyncio.Lock()
+        self._made_with: str | None = None
+        self._made: dict[str, Model] = {}
+        """By name, with that key."""
+        self._client: Any = None
 
     @property
     def key(self) -> str | None:
@@ -76,21 +80,25 @@ class Endpoint:
         finally:
             self.in_flight -= 1
 
-    def model(self, name: str, *, anew: bool = False) -> Model:
+    async def model(self, name: str, *, anew: bool = False) -> Model:
         """Returns pydantic-ai's model; `anew` with a new client. Raises `StepFailed` (configuration)."""
-        from pydantic_ai.models import infer_model
-
-        provider = self._client(anew=anew)
-        speaks = PROTOCOLS.get(self.provider.speaks, self.provider.speaks)
-        return infer_model(f"{speaks}:{name}", provider_factory=lambda _: provider)
-
-    def _client(self, *, anew: bool) -> Any:
         key = self.key
         if not key:
             raise _without_key(self)
-        if self._made is None or self._made[0] != key or anew:
-            self._made = (key, _made(self.provider, key, self._models.stall))
-        return self._made[1]
+        if key != self._made_with or anew:
+            self._made_with, self._client, self._made = key, None, {}
+        async with self._making:
+            if name not in self._made:
+                # The first of them imports the provider's library, which takes a second or two.
+                self._made[name] = await asyncio.to_thread(self._make, name, key)
+            return self._made[name]
+
+    def _make(self, name: str, key: str) -> Model:
+        from pydantic_ai.models import infer_model
+
+        client = self._client = self._client or _client(self.provider, key, self._models.stall)
+        speaks = PROTOCOLS.get(self.provider.speaks, self.provider.speaks)
+        return infer_model(f"{speaks}:{name}", provider_factory=lambda _: client)
 
 
 def endpoints(name: str, models: Models) -> tuple[Endpoint, ...]:
@@ -100,7 +108,7 @@ def endpoints(name: str, models: Models) -> tuple[Endpoint, ...]:
     return tuple(Endpoint(name, provider, variable, n, models) for n, variable in enumerate(variables))
 
 
-def _made(provider: Provider, key: str, stall: float) -> Any:
+def _client(provider: Provider, key: str, stall: float) -> Any:
     """Returns pydantic-ai's provider. Its client follows no redirect: the key would go along."""
     import httpx2
     from pydantic_ai.providers import infer_provider_class

@@ -53,8 +53,8 @@ class Pool:
 
     def _in_turn(self) -> list[Member]:
         """Returns the members, those with least to do first; among equals each is the first in its turn."""
-        self._turn += 1
         at = self._turn % len(self._members)
+        self._turn += 1
         rotated = self._members[at:] + self._members[:at]
         return sorted(rotated, key=lambda member: member.endpoint.in_flight)
 

@@ -36,10 +36,12 @@ class LanguageModels:
         self._pools: dict[str, Pool] = {}
         self._sharing = Sharing()
         self._pace = Pace()
+        self._loading = asyncio.Lock()
+        self._is_loaded = False
 
     async def ask(self, agent: Agent, question: Question, context: StepContext) -> Answer:
         """Returns what the agent answers, or asks a person. Raises `StepFailed`."""
-        await _loaded()
+        await self._load()
         notebook = Notebook(self._sharing, agent, question, context)
         conversation = await notebook.load()
         if conversation.answer is None:
@@ -74,6 +76,16 @@ class LanguageModels:
         names = ", ".join(str(member.endpoint.variable) for member in members)
         return Health(False, f"{model} needs a key, and {names} is not set", f"set {names} for the workers")
 
+    async def _load(self) -> None:
+        """Imports the library beside everything else: it takes a second or two. Raises `StepFailed`."""
+        async with self._loading:
+            if not self._is_loaded:
+                try:
+                    await asyncio.to_thread(importlib.import_module, f"{LIBRARY}.direct")
+                except ImportError as error:
+                    raise _without_library() from error
+                self._is_loaded = True
+
     def _pool(self, agent: Agent) -> Pool:
         model = agent.model or ""
         if model not in self._pools:
@@ -96,14 +108,6 @@ class LanguageModels:
         if provider not in self._endpoints:
             self._endpoints[provider] = endpoints(provider, self._models)
         return self._endpoints[provider]
-
-
-async def _loaded() -> None:
-    """Imports the library beside everything else: it takes a second or two. Raises `StepFailed`."""
-    try:
-        await asyncio.to_thread(importlib.import_module, f"{LIBRARY}.direct")
-    except ImportError as error:
-        raise _without_library() from error
 
 
 def _without_library() -> StepFailed:

@@ -45,7 +45,7 @@ class Stream:
         endpoint = self._endpoint
         key = endpoint.key or ""
         try:
-            model = endpoint.model(name, anew=self._context.refresh_credentials)
+            model = await endpoint.model(name, anew=self._context.refresh_credentials)
             request = model_request_stream(
                 model, messages, model_settings=settings, model_request_parameters=parameters
             )

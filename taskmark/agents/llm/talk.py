@@ -166,10 +166,9 @@ class Talk:
     def _usable(self) -> dict[str, Tool[Any]]:
         """Returns the tools that the agent's file lists and that there are, by name."""
         found: dict[str, Tool[Any]] = {}
-        for written in self._agent.tools if self._context.tools is not None else ():
+        for written in self._agent.tools:
             name = tool_name(written)
             try:
-                assert self._context.tools is not None
                 found[name] = self._context.tools.find(name)
             except StepFailed as error:
                 if name != ASK_PERSON:
@@ -295,35 +294,37 @@ class Talk:
 
     async def _result(self, call: ToolCallPart) -> str:
         """Returns what a tool says, as data, or why it was not called. Raises `Asks`."""
-        name, arguments = call.tool_name, _arguments(call)
+        arguments, tools = _arguments(call), self._context.tools
         if not isinstance(arguments, dict):
             return "Its arguments are no JSON object, so nothing was called."
-        if name == ASK_PERSON and ASK_PERSON in map(tool_name, self._agent.tools):
+        if call.tool_name == ASK_PERSON and ASK_PERSON in map(tool_name, self._agent.tools):
             return self._person_says(arguments)
-        tools = self._context.tools
-        wanted = ToolCall(name, arguments, self._kept.calls + 1)
-        if name not in self._tools or tools is None:
-            return self._refused(
-                wanted, f"There is no tool {name} for you: {', '.join(self._tools) or 'none'}."
-            )
-        allowed = verdict(wanted, self._tools[name], self._agent, self._context.allow, self._answers)
-        if isinstance(allowed, Ask):
-            raise Asks(allowed.output)
-        if isinstance(allowed, No):
-            return self._refused(wanted, f"It was not called: {allowed.reason}.")
-        self._context.say(f"calls {name}")
+        wanted = ToolCall(call.tool_name, arguments, self._kept.calls + 1)
+        refusal = self._refusal(wanted)
         self._kept.calls += 1
+        if refusal is not None:
+            tools.refused(wanted, refusal)
+            return refusal
+        self._context.say(f"calls {wanted.name}")
         try:
-            return marking.block(f"tool {name}", await tools.call(wanted))
+            return marking.block(f"tool {wanted.name}", await tools.call(wanted))
         except Exception as error:
             said = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
-            return f"{name} failed.\n" + marking.block(f"error of {name}", str(said))
+            return f"{wanted.name} failed.\n" + marking.block(f"error of {wanted.name}", str(said))
 
-    def _refused(self, wanted: ToolCall, reason: str) -> str:
-        self._kept.calls += 1
-        if self._context.tools is not None:
-            self._context.tools.refused(wanted, reason)
-        return reason
+    def _refusal(self, wanted: ToolCall) -> str | None:
+        """Returns why a call is not made, or None if it may be. Raises `Asks`."""
+        tool = self._tools.get(wanted.name)
+        if tool is None:
+            return f"There is no tool {wanted.name} for you: {', '.join(self._tools) or 'none'}."
+        try:
+            tool.validate(wanted.arguments)  # what cannot be called is no question for a person
+        except StepFailed as error:
+            return f"It was not called: {error.message}."
+        found = verdict(wanted, tool, self._agent, self._context.allow, self._answers)
+        if isinstance(found, Ask):
+            raise Asks(found.output)
+        return f"It was not called: {found.reason}." if isinstance(found, No) else None
 
     def _person_says(self, arguments: Mapping[str, Json]) -> str:
         # No question of its own can pass for one that `permits.py` asks.

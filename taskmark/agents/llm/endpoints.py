@@ -36,6 +36,10 @@ class Endpoint:
         self.label = name if number == 0 else f"{name}#{number + 1}"
         """What it is called in messages: never its key."""
         self.in_flight = 0
+        self.held = 0.0
+        """Until when it wants to be left alone, by the monotonic clock, as far as was known …"""
+        self.looked_at = -1e9
+        """… when that was looked at."""
         self._variable = variable
         self._models = models
         self._places = asyncio.Semaphore(provider.concurrency) if provider.concurrency else None

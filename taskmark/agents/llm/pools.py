@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -10,10 +12,12 @@ from taskmark.agents.llm.failures import Unanswered
 from taskmark.contracts import CIRCUIT_OPEN, HELD_OFF
 from taskmark.errors import Category, StepFailed
 from taskmark.ports import StepContext
-from taskmark.tools.pace import HeldOff, Pace
+from taskmark.tools.pace import HeldOff, Pace, too_late
 
 HOLD = 5.0
 """Seconds for which one is left alone that asks to be, and does not say how long."""
+FRESH = 0.5
+"""Seconds for which nobody looks again whether one wants to be left alone."""
 PATIENCE = 0.25
 """Of a call's time, the share in which it waits for its turn if nobody can be asked at once."""
 Answer = TypeVar("Answer")
@@ -58,6 +62,13 @@ class Pool:
         rotated = self._members[at:] + self._members[:at]
         return sorted(rotated, key=lambda member: member.endpoint.in_flight)
 
+    async def _turn_of(self, endpoint: Endpoint, context: StepContext, patience: float) -> None:
+        """Returns when an endpoint may be called. Raises `HeldOff`."""
+        if endpoint.provider.per_minute is None:
+            await _once_free(endpoint, self._pace, context, patience)
+        else:
+            await self._pace.turn(endpoint.limit, context, patience)
+
     async def _through(
         self,
         member: Member,
@@ -67,14 +78,26 @@ class Pool:
     ) -> Answer:
         endpoint = member.endpoint
         async with endpoint.place(context):
-            await self._pace.turn(endpoint.limit, context, patience)
+            await self._turn_of(endpoint, context, patience)
             async with context.guard("agent", endpoint.label):
                 try:
                     return await ask(member)
                 except StepFailed as error:
                     if error.type == HELD_OFF:
                         await self._pace.hold(endpoint.limit, context, error.retry_after or HOLD)
+                        endpoint.looked_at = -1e9
                     raise
+
+
+async def _once_free(endpoint: Endpoint, pace: Pace, context: StepContext, patience: float) -> None:
+    """Returns when an endpoint without a rate of its own no longer wants to be left alone."""
+    if time.monotonic() >= endpoint.looked_at + FRESH:
+        endpoint.held = time.monotonic() + await pace.held(endpoint.limit, context)
+        endpoint.looked_at = time.monotonic()
+    left = endpoint.held - time.monotonic()
+    if left > patience:
+        raise too_late(endpoint.limit, "it asked to be left alone", left, patience)
+    await asyncio.sleep(max(0.0, left))
 
 
 def _nobody(failed: Sequence[StepFailed]) -> StepFailed:

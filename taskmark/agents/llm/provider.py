@@ -58,7 +58,7 @@ class LanguageModels:
             if inquiry(output) is not None:
                 await notebook.forget()  # it is asked again, with the answer
                 return Answer(output, usage=conversation.charged(notebook.attempt))
-            conversation.answer = {"output": output}
+            conversation.messages, conversation.answer = [], {"output": output}
             await notebook.save(conversation)
         return Answer(conversation.answer["output"], usage=conversation.charged(notebook.attempt))
 

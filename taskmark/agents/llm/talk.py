@@ -118,7 +118,7 @@ class Talk:
             self._messages[0].instructions = self._instructions()
 
     async def _speak(self) -> ModelResponse:
-        """Returns what the model says next, once it is kept and charged."""
+        """Returns what the model says next, once it is charged."""
         if self._kept.turns >= self._options.max_turns:
             raise StepFailed(
                 f"agent {self._agent.id} has spoken {self._kept.turns} times and not answered",
@@ -142,7 +142,6 @@ class Talk:
             )
         self._messages.append(response)
         self._kept.turns += 1
-        await self._keep()
         return response
 
     def _charge(self, member: Member, response: ModelResponse) -> None:
@@ -241,6 +240,7 @@ class Talk:
                 )
             await self._keep()
             return None
+        await self._keep()
         for call in calls[self._done(response) :]:
             self._answered(call, await self._result(call))
             await self._keep()

@@ -24,6 +24,7 @@ _SHORT = 32 * 1024
 _REMEMBERED = 128
 """Agents remembered by their text, if it is short: many tasks name the same few, again and again."""
 
+_PLAIN_KEY = re.compile(r"[A-Za-z][\w-]*")
 _LOOSE_LINE = re.compile(r"([A-Za-z][\w-]*):[ \t]+(.+)")
 
 
@@ -73,6 +74,23 @@ def parse_agent(text: str, id: str, findings: Findings) -> Agent:
     mapping = _front_matter(lines[1:end], findings)
     fields = _fields(mapping, findings) if mapping else {}
     return Agent(id=id, prompt="\n".join(lines[end + 1 :]).strip(), **fields)
+
+
+def render_agent(agent: Agent) -> str:
+    """Returns the text of an agent's file: what is read of it is the agent again, unknown keys and all."""
+    ours = {
+        "name": agent.name,
+        "description": agent.description,
+        "model": agent.model,
+        "tools": list(agent.tools),
+    }
+    front = {key: value for key, value in ours.items() if value} | agent.metadata
+    lines = [f"{_key(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in front.items()]
+    return "\n".join(["---", *lines, "---", agent.prompt, ""])
+
+
+def _key(key: str) -> str:
+    return key if _PLAIN_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False)
 
 
 def _front_matter(lines: Sequence[str], findings: Findings) -> Mapping | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from taskmark.errors import InvalidDefinition
+from taskmark.task.agent_tools import tool_name
 from taskmark.task.catalog import Catalog
 from taskmark.task.durations import duration_text
 from taskmark.task.model import (
@@ -299,8 +300,11 @@ def _vocabulary(definition: TaskDefinition) -> Catalog:
     steps = [step for phase in definition.phases for step in phase.steps]
     fallbacks = [step.fallback.name for step in steps if step.fallback and step.fallback.kind == "tool"]
     told = [notification.tool for notification in definition.notify or ()]
+    allowed = map(tool_name, (*definition.allow, *(name for step in steps for name in step.allow)))
     return Catalog(
-        tools=dict.fromkeys([*(step.value for step in steps if step.kind == "tool"), *fallbacks, *told]),
+        tools=dict.fromkeys(
+            [*(step.value for step in steps if step.kind == "tool"), *fallbacks, *told, *allowed]
+        ),
         kinds=frozenset(step.kind for step in steps) - BUILT_IN_KINDS,
         aggregates=frozenset(step.value for step in steps if step.kind == "aggregate"),
     )

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from taskmark.errors import InvalidTask
-from taskmark.task.agent_tools import unknown_tools
+from taskmark.task.agent_tools import tool_name, unknown_tools
 from taskmark.task.arguments import note_misfits
 from taskmark.task.catalog import AGGREGATE_OPTIONS, Catalog
 from taskmark.task.codes import Code
@@ -100,6 +100,16 @@ class Vocabulary:
             self._findings.add(Code.UNKNOWN_AGGREGATE, place, message, hint, fix)
         if step.fallback_name is not None:
             self._check_fallback(step, step.fallback_name)
+        if "allow" in step.fields:
+            self.check_allowed(step.fields["allow"], step.places["allow"])
+
+    def check_allowed(self, names: Iterable[str], place: Place) -> None:
+        """Checks that there are the tools that agents may call without asking."""
+        for name in names:
+            if tool_name(name) not in self._catalog.tools:
+                hint = self._findings.guess(name, self._catalog.tools)
+                message = f"there is no tool `{shown(name)}`"
+                self._findings.add(Code.UNKNOWN_TOOL, place, message, hint)
 
     def _check_instruction(self, step: StepDraft) -> None:
         """Notes a tool's name in the place of a kind: `shell: …` would be an instruction for agents."""

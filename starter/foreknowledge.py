@@ -66,16 +66,11 @@ def _tools(wiring: Wiring, found: Reach) -> Iterator[PlannedTool]:
 
 
 def _agent(wiring: Wiring, id: str, agent: Agent | None) -> PlannedAgent:
-    from taskmark.errors import StepFailed
-
     if agent is None:
         return PlannedAgent(id=id, problem=f"agent {id} has no file")
-    try:
-        asking = wiring.asking()
-        model, _ = asking.who(agent)
-        health = asking.health(agent)
-    except StepFailed as error:
-        return PlannedAgent(id=id, model=agent.model, problem=error.message)
-    if not health.healthy:
-        return PlannedAgent(id=id, model=model, problem=f"agent {id}: {health.message}: {health.hint}")
-    return PlannedAgent(id=id, model=model)
+    asking = wiring.asking()
+    health = asking.health(agent)
+    if health.healthy:
+        return PlannedAgent(id=id, model=asking.who(agent)[0])
+    problem = f"{health.message} ({health.hint})" if health.hint else health.message
+    return PlannedAgent(id=id, model=agent.model, problem=problem)

@@ -57,6 +57,9 @@ ByName = Annotated[dict[str, str], NoDecode]
 """A table in `taskmark.toml`, a JSON object in the environment."""
 Port = Annotated[int, Field(ge=1, le=65535)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=86400)]
+OneOrSeveral = Annotated[
+    tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)
+]
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 """The name of a variable of the environment: never what it holds."""
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -160,7 +163,7 @@ class Settings(BaseSettings):
     )
     """Who provides language models, by the prefix of the model: `anthropic`, `openai`, `openrouter`,
     `deepseek` and `ollama` are known, and what is said of one here replaces what is known of it."""
-    models: Annotated[dict[str, tuple[str, ...]], NoDecode] = Field(
+    models: Annotated[dict[str, OneOrSeveral], NoDecode] = Field(
         default_factory=dict,
         examples=['{"sonnet": "anthropic:claude-sonnet-5-5", "fast": ["openai:gpt-5-mini", "local:qwen3"]}'],
     )
@@ -376,13 +379,6 @@ class Settings(BaseSettings):
             return read.get("mcpServers", read) if isinstance(read, dict) else read
         except ValueError:
             raise ValueError("it is no JSON object") from None  # whose text would be repeated
-
-    @field_validator("models", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: object) -> object:
-        if not isinstance(value, dict):
-            return value
-        return {name: (one,) if isinstance(one, str) else one for name, one in value.items()}
 
     @field_validator("providers")
     @classmethod

@@ -44,11 +44,14 @@ class Asking:
         return answer
 
     def health(self, agent: Agent) -> Health:
-        """Whether an agent can be asked, as far as can be told without asking it. Raises `StepFailed`
-        (configuration) as `who` does."""
-        named, provider = self.who(agent)
+        """Whether an agent can be asked, as far as can be told without asking it."""
+        try:
+            named, provider = self.who(agent)
+        except StepFailed as error:
+            return Health(healthy=False, message=error.message, hint=error.hint)
         check: Callable[[str], Health] | None = getattr(provider, "health", None)
-        return check(named) if check is not None else Health(healthy=True)
+        health = check(named) if check is not None else Health(healthy=True)
+        return health if health.healthy else replace(health, message=f"agent {agent.id}: {health.message}")
 
     def who(self, agent: Agent) -> tuple[str, AgentProvider]:
         """Returns an agent's model and who is asked for it. Raises `StepFailed` (configuration)."""

@@ -113,9 +113,9 @@ PLANTED = {
     "a step's activity is called twice": (
         "completed",
         "calls.py",
-        "                done = await _attempt(activity, request, heartbeat, limits, admission)",
+        "                done = await _paid(receipt, _attempt(",
         "                await _attempt(activity, request, heartbeat, limits, admission)\n"
-        "                done = await _attempt(activity, request, heartbeat, limits, admission)",
+        "                done = await _paid(receipt, _attempt(",
     ),
     "another wait before a retry": (
         "retried",

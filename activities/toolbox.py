@@ -69,8 +69,10 @@ class AgentTools:
         parameters = tool.validate(request.arguments)
         context = self._inner(request)
         async with self._guard(request, context, tool.target(parameters)):
-            async with asyncio.timeout(request.timeout):
-                output = await tool.execute(parameters, context)
+            try:
+                output = await asyncio.wait_for(tool.execute(parameters, context), request.timeout)
+            except TimeoutError:
+                raise StepFailed(f"it took longer than {request.timeout:g} s", type="timed_out") from None
         return capped(output, source=f"tool {request.name}")
 
     def _inner(self, request: StepCall) -> StepContext:

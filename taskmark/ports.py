@@ -67,8 +67,8 @@ class StepContext:
     settings: Mapping[str, Any] = field(default_factory=dict)
     resources: dict[str, float] = field(default_factory=dict)
     """What it used so far, as who measured it says: `cpu_seconds` of all its processes, `max_rss_bytes` of
-    the largest (never below what their launcher needs), `written_bytes` and `printed_bytes` of them, and
-    `received_bytes` over the network."""
+    the largest (never below what their launcher needs), `written_bytes` and `printed_bytes` of them,
+    `received_bytes` over the network, and `model_calls` of a language model."""
     journal: str | None = None
     """Where what its phase changes is remembered (`taskmark.tools.journal`); None: nowhere."""
     shared: Shared = field(default_factory=MemoryShared)

@@ -709,7 +709,10 @@ class StepRunner:
         limits = self._start.limits
         if agent is None:
             return limits.tool_timeouts.get(name) or limits.step_timeout
-        own = parse_duration(agent.timeout) if agent.timeout else None
+        try:
+            own = parse_duration(agent.timeout) if agent.timeout else None
+        except ValueError:  # definitions from elsewhere may hold what no file says
+            own = None
         return limits.agent_timeouts.get(name) or own or limits.step_timeout
 
     def _effect(self, step: Step) -> str:

@@ -16,6 +16,7 @@ from observing import stored_attempts
 
 from taskmark.contracts import span_id
 from taskmark.records import AttemptRecord
+from taskmark.store.checking import check
 
 HAIKU = "anthropic:claude-haiku-4-5"
 
@@ -112,6 +113,8 @@ async def test_each_call_of_a_tool_is_an_attempt_in_history(engine: Engine, mode
     assert (second.step, second.status) == ("ask/2", "failed")
     assert second.error is not None
     assert "gone.txt" in second.error.message
+    store = engine.client.wiring.store
+    assert not [one for one in check(store, engine.client.wiring.artifacts) if one.count]
     assert len({first.idempotency_key, second.idempotency_key, asked.idempotency_key}) == 3
 
 

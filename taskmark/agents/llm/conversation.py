@@ -130,7 +130,11 @@ def packed(messages: list[ModelMessage]) -> list[Json]:
 
 
 def unpacked(messages: list[Json]) -> list[ModelMessage]:
-    """Returns what `packed` packed."""
+    """Returns what `packed` packed. Of what another version of the library packed, which this one does not
+    understand, nothing: the conversation begins anew."""
     from pydantic_ai.messages import ModelMessagesTypeAdapter
 
-    return ModelMessagesTypeAdapter.validate_python(messages)
+    try:
+        return ModelMessagesTypeAdapter.validate_python(messages)
+    except ValidationError:
+        return []

@@ -56,10 +56,11 @@ class Pool:
         raise _nobody(failed)
 
     def _in_turn(self) -> list[Member]:
-        """Returns the members, those with least to do first; among equals each is the first in its turn."""
-        at = self._turn % len(self._members)
+        """Returns the members that have their key, those with least to do first; equals are first in turn."""
+        members = [member for member in self._members if member.endpoint.key] or self._members
+        at = self._turn % len(members)
         self._turn += 1
-        rotated = self._members[at:] + self._members[:at]
+        rotated = members[at:] + members[:at]
         return sorted(rotated, key=lambda member: member.endpoint.in_flight)
 
     async def _turn_of(self, endpoint: Endpoint, context: StepContext, patience: float) -> None:

@@ -93,7 +93,7 @@ class LanguageModels:
         return self._pools[model]
 
     def _members(self, model: str) -> Sequence[Member]:
-        """Returns each endpoint of a model; those without a key are left out if others have one."""
+        """Returns each endpoint of a model. Raises `StepFailed`."""
         found = [
             Member(endpoint, name)
             for provider, name in self._models.members(model)
@@ -102,7 +102,7 @@ class LanguageModels:
         if not all(member.model for member in found):
             hint = "write `model: anthropic:claude-…`, the provider and its model"
             raise StepFailed(f"{model!r} names no model", Category.CONFIGURATION, hint=hint)
-        return [member for member in found if member.endpoint.key] or found
+        return found
 
     def _of(self, provider: str) -> tuple[Endpoint, ...]:
         if provider not in self._endpoints:

@@ -7,41 +7,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from taskmark.agents.llm import marking
 from taskmark.agents.llm.conversation import Conversation, Notebook, packed, unpacked
+from taskmark.agents.llm.offering import manner, may_ask, offered, usable
 from taskmark.agents.llm.options import options_of
+from taskmark.agents.llm.outputs import ANSWER, from_text, misfits, unwrapped
 from taskmark.agents.llm.permits import Ask, No, verdict
 from taskmark.agents.llm.pools import Member, Pool
 from taskmark.agents.llm.prices import usage_of
 from taskmark.agents.llm.speaking import Stream
 from taskmark.errors import Category, StepFailed
-from taskmark.fitting import problems
-from taskmark.ports import Question, StepContext, Tool, ToolCall
-from taskmark.task.agent_tools import ASK_PERSON, tool_name
+from taskmark.ports import Question, StepContext, ToolCall
+from taskmark.task.agent_tools import ASK_PERSON
 from taskmark.task.model import Agent, Json
 
 if TYPE_CHECKING:
     from pydantic_ai.messages import ModelMessage, ModelResponse, ToolCallPart
-    from pydantic_ai.models import ModelRequestParameters
-    from pydantic_ai.settings import ModelSettings
 
-ANSWER: Final = "final-answer"
-"""The tool by whose arguments a model answers if there is a schema."""
-WRAPPED: Final = "value"
-"""Under which it says what is no object: arguments always are one."""
 CORRECTIONS: Final = 2
 """How often a model is told that its answer does not fit."""
 CONTEXT: Final = ("inputs", "with", "phases", "steps", "answers")
 REDUCED: Final = 32_000
 """Characters of a block of data after an attempt that was too long; after another half of it, and so on."""
 BRIEF = "Be brief: what was to be read and said before was too much."
-ASKING: Final[dict[str, Json]] = {
-    "type": "object",
-    "properties": {"question": {"type": "string"}, "choices": {"type": "array", "items": {"type": "string"}}},
-    "required": ["question"],
-}
 
 
 class Asks(Exception):
@@ -72,7 +62,7 @@ class Talk:
         self._pool = pool
         self._options = options_of(agent)
         self._answers: list[Mapping[str, Json]] = list(question.context.get("answers") or ())
-        self._tools = self._usable()
+        self._tools = usable(agent, context.tools, context.logger)
         self._messages: list[ModelMessage] = unpacked(conversation.messages) or [self._opening()]
         if context.reduced:
             self._reduce()
@@ -125,7 +115,8 @@ class Talk:
                 Category.LOGIC,
                 hint=f"ask for less, or raise `maxTurns` in agents/{self._agent.id}.md",
             )
-        parameters, settings = self._parameters(), self._settings()
+        parameters = offered(self._agent, self._tools, self._question.schema)
+        settings = manner(self._options)
 
         async def ask(member: Member) -> tuple[Member, ModelResponse]:
             stream = Stream(member.endpoint, self._context)
@@ -160,57 +151,6 @@ class Talk:
         self._kept.messages = packed(self._messages)
         await self._notebook.save(self._kept)
 
-    # --- what the model is offered ----------------------------------------------------------------
-
-    def _usable(self) -> dict[str, Tool[Any]]:
-        """Returns the tools that the agent's file lists and that there are, by name."""
-        found: dict[str, Tool[Any]] = {}
-        for written in self._agent.tools:
-            name = tool_name(written)
-            try:
-                found[name] = self._context.tools.find(name)
-            except StepFailed as error:
-                if name != ASK_PERSON:
-                    self._context.logger.warning("agent %s: %s", self._agent.id, error.message)
-        return found
-
-    def _parameters(self) -> ModelRequestParameters:
-        from pydantic_ai.models import ModelRequestParameters
-        from pydantic_ai.tools import ToolDefinition
-
-        offered = [
-            ToolDefinition(
-                name=name,
-                description=_described(tool),
-                parameters_json_schema=tool.parameters.model_json_schema(),
-            )
-            for name, tool in self._tools.items()
-        ]
-        if ASK_PERSON in map(tool_name, self._agent.tools):
-            said = "Asks a person, and waits for the answer. Only for what you cannot go on without."
-            offered.append(ToolDefinition(name=ASK_PERSON, description=said, parameters_json_schema=ASKING))
-        if self._question.schema is None:
-            return ModelRequestParameters(function_tools=offered)
-        answer = ToolDefinition(
-            name=ANSWER,
-            description="Gives your answer and ends your work.",
-            parameters_json_schema=_as_object(self._question.schema),
-            kind="output",
-        )
-        return ModelRequestParameters(
-            function_tools=offered, output_tools=[answer], output_mode="tool", allow_text_output=False
-        )
-
-    def _settings(self) -> ModelSettings:
-        from pydantic_ai.settings import ModelSettings
-
-        settings = ModelSettings(max_retries=0)
-        if self._options.max_tokens is not None:
-            settings["max_tokens"] = self._options.max_tokens
-        if self._options.temperature is not None:
-            settings["temperature"] = self._options.temperature
-        return settings
-
     # --- what it says -----------------------------------------------------------------------------
 
     def _unanswered(self) -> ModelResponse | None:
@@ -223,21 +163,16 @@ class Talk:
 
     async def _read(self, response: ModelResponse) -> tuple[Json] | None:
         """Returns the answer if it is one; else carries out what the model wants, and returns None."""
-        calls = _calls(response)
-        if not calls:
-            return await self._read_text(response.text or "")
+        calls, schema = _calls(response), self._question.schema
         final = next((call for call in calls if call.tool_name == ANSWER), None)
-        if final is not None and self._question.schema is not None:
-            # Others beside an answer are not made: nobody would read what they return.
-            given = _arguments(final)
-            wrong = self._misfits(given)
+        if schema is None and not calls:
+            return ((response.text or "").strip(),)
+        if schema is not None and (final is not None or not calls):
+            given = from_text(response.text or "", schema) if final is None else _arguments(final)
+            wrong = misfits(given, schema)
             if not wrong:
-                return (_unwrapped(given, self._question.schema),)
-            self._correct(wrong)
-            for call in calls:
-                self._answered(
-                    call, wrong if call is final else "It was not called: you gave an answer beside it."
-                )
+                return (unwrapped(given, schema),)
+            self._correct(wrong, calls, final)
             await self._keep()
             return None
         await self._keep()
@@ -246,30 +181,13 @@ class Talk:
             await self._keep()
         return None
 
-    async def _read_text(self, text: str) -> tuple[Json] | None:
+    def _correct(self, wrong: str, calls: list[ToolCallPart], final: ToolCallPart | None) -> None:
+        """Tells the model that its answer does not fit. Raises `StepFailed` if it was told often enough.
+
+        Other calls beside an answer are not made: who answers has ended.
+        """
         from pydantic_ai.messages import ModelRequest, UserPromptPart
 
-        if self._question.schema is None:
-            return (text.strip(),)
-        given = _from_text(text, self._question.schema)
-        wrong = self._misfits(given)
-        if not wrong:
-            return (_unwrapped(given, self._question.schema),)
-        self._correct(wrong)
-        self._messages.append(ModelRequest([UserPromptPart(wrong)], instructions=self._instructions()))
-        await self._keep()
-        return None
-
-    def _misfits(self, given: Json) -> str:
-        """Returns what the model is told about an answer that does not fit; nothing about one that does."""
-        schema = self._question.schema
-        if not isinstance(given, dict):
-            return f"This is no answer: call {ANSWER} with JSON that fits its schema."
-        found = "; ".join(list(problems(_unwrapped(given, schema), schema))[:10])
-        return f"Your answer does not fit: {found}. Give it again." if found else ""
-
-    def _correct(self, wrong: str) -> None:
-        """Counts a correction. Raises `StepFailed` if there were enough."""
         self._kept.corrections += 1
         if self._kept.corrections > CORRECTIONS:
             raise StepFailed(
@@ -277,6 +195,11 @@ class Talk:
                 Category.LOGIC,
                 hint="make the `schema` simpler or its descriptions clearer, or ask another model",
             )
+        if final is None:
+            self._messages.append(ModelRequest([UserPromptPart(wrong)], instructions=self._instructions()))
+        for call in calls:
+            beside = "It was not called: you gave an answer beside it."
+            self._answered(call, wrong if call is final else beside)
 
     def _done(self, response: ModelResponse) -> int:
         """Returns how many of the calls in it have been answered."""
@@ -297,7 +220,7 @@ class Talk:
         arguments, tools = _arguments(call), self._context.tools
         if not isinstance(arguments, dict):
             return "Its arguments are no JSON object, so nothing was called."
-        if call.tool_name == ASK_PERSON and ASK_PERSON in map(tool_name, self._agent.tools):
+        if call.tool_name == ASK_PERSON and may_ask(self._agent):
             return self._person_says(arguments)
         wanted = ToolCall(call.tool_name, arguments, self._kept.calls + 1)
         refusal = self._refusal(wanted)
@@ -351,34 +274,3 @@ def _arguments(call: ToolCallPart) -> Json:
         return json.loads(call.args or "{}")
     except (ValueError, RecursionError):
         return None
-
-
-def _described(tool: Tool[Any]) -> str:
-    said = (type(tool).__doc__ or tool.parameters.__doc__ or tool.name).strip()
-    return said.split("\n\n")[0]
-
-
-def _is_object(schema: Mapping[str, Json]) -> bool:
-    return schema.get("type") == "object" or ("type" not in schema and "properties" in schema)
-
-
-def _as_object(schema: Mapping[str, Json]) -> dict[str, Json]:
-    if _is_object(schema):
-        return {**schema, "type": "object"}
-    return {"type": "object", "properties": {WRAPPED: dict(schema)}, "required": [WRAPPED]}
-
-
-def _unwrapped(given: Json, schema: Mapping[str, Json] | None) -> Json:
-    return given if schema is None or _is_object(schema) else given.get(WRAPPED)
-
-
-def _from_text(text: str, schema: Mapping[str, Json]) -> Json:
-    """Returns an answer that a model gave as text all the same, in a fence or not."""
-    bare = text.strip()
-    if bare.startswith("```"):
-        bare = bare.partition("\n")[2].rpartition("```")[0]
-    try:
-        found = json.loads(bare)
-    except (ValueError, RecursionError):
-        return None
-    return found if _is_object(schema) else {WRAPPED: found}

@@ -290,6 +290,13 @@ async def test_another_question_is_another_conversation(
     assert len(server.asked) == 2
 
 
+async def test_a_conversation_of_another_version_begins_anew(place: Place, server: ModelServer) -> None:
+    """What the library then said of messages it may no longer understand."""
+    kept = {"messages": [{"kind": "of old", "parts": 3}], "turns": 1}
+    assert (await place.ask("openai", resume=kept)).output == "yes"
+    assert (await place.ask("openai", resume="somebody else's", idempotency_key="2")).output == "yes"
+
+
 async def test_other_data_is_another_conversation(place: Place, server: ModelServer) -> None:
     """As after a correction of the inputs."""
     shared = MemoryShared()

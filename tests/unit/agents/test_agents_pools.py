@@ -149,10 +149,16 @@ async def test_no_more_calls_in_a_minute_than_the_settings_say(tmp_path: Path, s
 
 
 async def test_keys_that_are_not_set_are_left_out(place: Place, server: ModelServer) -> None:
-    """As long as one is."""
+    """As long as one is; once one is set, it is used."""
     del place.keys["TWO"]
-    await many(place, "two:gpt-4o-mini", 4)
-    assert keys(server) == {"sk-secret-one": 4}
+    provider = LanguageModels(place.models)
+    await place.ask("two:gpt-4o-mini", provider=provider, item=1)
+    await place.ask("two:gpt-4o-mini", provider=provider, item=2)
+    assert keys(server) == {"sk-secret-one": 2}
+    place.keys["TWO"] = "sk-late"
+    await place.ask("two:gpt-4o-mini", provider=provider, item=3)
+    await place.ask("two:gpt-4o-mini", provider=provider, item=4)
+    assert keys(server)["sk-late"] == 1
 
 
 @pytest.mark.parametrize(

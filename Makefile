@@ -44,7 +44,7 @@ soak: ## Runs the tests in their full sizes; hours.
 
 bench: ## Measures what benchmarks/README.md describes; minutes.
 	$(SET_UP) dev
-	@for part in lint small layers engine control; do \
+	@for part in lint small layers engine control agents; do \
 		$(BIN)/python benchmarks/$$part.py --save .taskmark-bench/$$part.json || exit 1; echo; done
 	@$(BIN)/python benchmarks/store.py --rows 50000 --save .taskmark-bench/store.json
 	@echo "The same as JSON is in .taskmark-bench."

@@ -53,6 +53,7 @@ def _key(call: StepCall, version: str) -> str:
         "instruction": call.description if call.agent else "",
         "context": call.context if call.agent else {},
         "answers": list(call.answers),
+        **({"schema": call.answer_schema} if call.answer_schema else {}),
     }
     text = json.dumps(same, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

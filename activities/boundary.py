@@ -25,6 +25,7 @@ from taskmark.contracts import (
     StepCall,
     StepDone,
     StepStatus,
+    Usage,
 )
 from taskmark.errors import Failure
 from taskmark.failures import failure_from, overdue
@@ -51,6 +52,8 @@ class Heart:
         self._said = ""
         self.resources: dict[str, float] = {}
         """What the attempt used so far, however it ends."""
+        self.usage: Usage | None = None
+        """What its agent used so far."""
         timeout = info.heartbeat_timeout
         self._interval = timeout.total_seconds() / 3 if timeout else None
         self._next: asyncio.TimerHandle | None = None
@@ -64,6 +67,10 @@ class Heart:
         """Keeps details for a later attempt. A tool that runs in a thread may call it there."""
         self._details = details
         self._loop.call_soon_threadsafe(partial(activity.heartbeat, *self._beaten), context=self._context)
+
+    def charge(self, usage: Usage) -> None:
+        """Takes what the attempt's agent has used so far."""
+        self.usage = usage
 
     def say(self, text: str) -> None:
         """Has the next beats tell what the step does just now. A tool that runs in a thread may call it
@@ -142,11 +149,11 @@ async def supervised(
         failure = timed_out(call) if limit.expired() else failure_of(error, call)
         if call.waits and failure.type == CIRCUIT_OPEN:
             raise reported(failure, last_details(call, heart)) from None  # it was not tried
-        used = heart.resources or None
-        ended = {"started_at": started, "finished_at": datetime.now(UTC), "error": failure, "used": used}
+        used = {"used": heart.resources or None, "usage": heart.usage}
+        ended = {"started_at": started, "finished_at": datetime.now(UTC), "error": failure, **used}
         recorder.record(_attempt(call, StepStatus.FAILED, **ended))
         activity.logger.warning("%s failed: %s", call.step, failure.message)
-        raise reported(failure, last_details(call, heart), used) from None
+        raise reported(failure, last_details(call, heart), heart.resources or None, heart.usage) from None
     finally:
         told.cancel()
         heart.stop()
@@ -196,14 +203,18 @@ def _record_cancelled(call: StepCall, recorder: Recorder, started: datetime) -> 
 
 
 def reported(
-    failure: Failure, details: Any = None, resources: dict[str, float] | None = None
+    failure: Failure,
+    details: Any = None,
+    resources: dict[str, float] | None = None,
+    usage: Usage | None = None,
 ) -> ApplicationError:
-    """Returns a failure as it is told to the workflow, with the last heartbeat details and what was used."""
+    """Returns a failure as it is told to the workflow, with the last heartbeat details, what was used of the
+    machine, and what an agent used all the same."""
     return ApplicationError(
         failure.message,
         failure.model_copy(update={"stack": None}),
         details,
-        *((resources,) if resources else ()),
+        *((resources, usage) if usage else (resources,) if resources else ()),
         type=failure.category.value,
         non_retryable=True,
         category=ApplicationErrorCategory.BENIGN,  # expected: recorded, and told in one line

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +19,7 @@ from activities.circuits import Circuits
 from activities.companions import Companions
 from activities.places import Places
 from activities.sharing import Sharing
+from activities.toolbox import AgentTools
 from taskmark.circuit import Rules
 from taskmark.contracts import (
     AGENT_ACTIVITY,
@@ -166,9 +169,25 @@ class StepActivities:
         told = {**call.context, "with": call.arguments}
         if call.answers:
             told["answers"] = list(call.answers)
-        question = Question(call.description, told)
-        answer = await self._ask(call.agent, question, context)
+        question = Question(call.description, told, call.answer_schema)
+        answer = await self._ask(call.agent, question, self._equipped(call, context))
         return StepDone(output=answer.output, usage=answer.usage, files=answer.files)
+
+    def _equipped(self, call: StepCall, context: StepContext) -> StepContext:
+        """Returns what an agent may use besides: tools, and what is known of who is down."""
+        tools = AgentTools(call, context, self._registry, self._recorder, self._guarded)
+
+        def guard(what: str, target: str) -> AbstractAsyncContextManager[None]:
+            return self._circuits.guard(what, target, call.timeout)
+
+        return replace(context, tools=tools, guard=guard)
+
+    @asynccontextmanager
+    async def _guarded(self, call: StepCall, context: StepContext, target: str | None) -> AsyncIterator[None]:
+        """Lends a tool that an agent calls what every call of it needs. The project's place is the step's."""
+        own = call.model_copy(update={"project": None})
+        async with self._places.taken(own, context), self._circuits.guard(call.name, target, call.timeout):
+            yield
 
     async def _aggregate(self, call: StepCall, _context: StepContext) -> StepDone:
         combine = self._registry.aggregate(call.name)
@@ -201,6 +220,9 @@ class StepActivities:
             journal=call.journal,
             shared=self._shared,
             limits=self._allowed(call),
+            parents=call.parents,
+            allow=call.allow,
+            charge=heart.charge,
         )
 
     def _allowed(self, call: StepCall) -> StepLimits:

@@ -237,6 +237,7 @@ def _attempt(found: Attempt) -> AttemptRecord:
         worker=found.worker,
         done=found.done,
         error=found.error,
+        usage=found.usage,
         started_at=found.started_at,
         finished_at=found.finished_at,
         delivery=found.delivery,

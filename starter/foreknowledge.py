@@ -82,13 +82,11 @@ def _tools(
 
 
 def _agent(wiring: Wiring, id: str, agent: Agent | None) -> PlannedAgent:
-    from taskmark.agents.asking import Asking
-    from taskmark.errors import StepFailed
-
     if agent is None:
         return PlannedAgent(id=id, problem=f"agent {id} has no file")
-    try:
-        model, _ = Asking(wiring.registry.provider, wiring.settings.default_model).who(agent)
-    except StepFailed as error:
-        return PlannedAgent(id=id, model=agent.model, problem=error.message)
-    return PlannedAgent(id=id, model=model)
+    asking = wiring.asking()
+    health = asking.health(agent)
+    if health.healthy:
+        return PlannedAgent(id=id, model=asking.who(agent)[0])
+    problem = f"{health.message} ({health.hint})" if health.hint else health.message
+    return PlannedAgent(id=id, model=agent.model, problem=problem)

@@ -19,6 +19,7 @@ from taskmark.contracts import (
     StepCall,
     StepDone,
     StepStatus,
+    Usage,
 )
 from taskmark.errors import Category, Failure, worker_lost
 
@@ -40,6 +41,8 @@ class Attempt:
     finished_at: datetime | None = None
     done: StepDone | None = None
     error: Failure | None = None
+    usage: Usage | None = None
+    """What an agent used that failed."""
     worker: str | None = None
     delivery: int = 1
     """How often the server has handed it to a worker."""
@@ -191,6 +194,7 @@ def _note_end(event: HistoryEvent, found: dict[int, Attempt]) -> None:
             attempt.status, attempt.finished_at = StepStatus.FAILED, _moment(event)
             attempt.given_up = name == "activity_task_timed_out_event_attributes"
             attempt.error = _failure_of(attributes.failure, attempt)
+            attempt.usage = read(attributes.failure.application_failure_info.details, Usage, 2)
         case "activity_task_canceled_event_attributes":
             attempt.status, attempt.finished_at = StepStatus.CANCELLED, _moment(event)
         case _:
@@ -209,10 +213,10 @@ def _failure_of(failure: Any, attempt: Attempt) -> Failure:
     return told or Failure(type="step_failed", message=failure.message, category=Category.TRANSIENT)
 
 
-def read(payloads: Payloads, kind: type[Message]) -> Message | None:
-    """Returns the first payload as a message, or None: what does not fit is somebody else's."""
+def read(payloads: Payloads, kind: type[Message], index: int = 0) -> Message | None:
+    """Returns a payload, the first, as a message, or None: what does not fit is somebody else's."""
     try:
-        return kind.model_validate_json(payloads.payloads[0].data)
+        return kind.model_validate_json(payloads.payloads[index].data)
     except (IndexError, ValidationError):
         return None
 

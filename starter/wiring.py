@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from starter.learning import Learning
     from starter.resuming import Earliers
+    from taskmark.agents.asking import Asking
+    from taskmark.agents.llm.configured import Models
     from taskmark.contracts import ToolLimits
     from taskmark.past.importing import Write
     from taskmark.plan.eta.known import Past
@@ -127,7 +129,38 @@ class Wiring:
             browser_pages=settings.browser_pages,
             browser_memory=settings.browser_memory,
             mcp_servers=settings.mcp_servers,
+            models=self._models(),
         )
+
+    def _models(self) -> Models:
+        from taskmark.agents.llm.configured import BUILT_IN, SHORT_NAMES, Models, Price, Provider
+
+        settings = self.settings
+        providers = {
+            name: Provider(
+                # What is not said of a known one stays as it is known.
+                speaks=one.speaks if "speaks" in one.model_fields_set or name not in BUILT_IN else name,
+                base_url=one.base_url or (BUILT_IN[name].base_url if name in BUILT_IN else None),
+                keys=one.keys or (BUILT_IN[name].keys if name in BUILT_IN else ()),
+                concurrency=one.concurrency,
+                per_minute=one.requests_per_minute,
+                prices={model: Price(price.input, price.output) for model, price in one.prices.items()},
+            )
+            for name, one in settings.providers.items()
+        }
+        return Models(
+            providers={**BUILT_IN, **providers},
+            names={**SHORT_NAMES, **settings.models},
+            stall=settings.agent_stall_seconds,
+        )
+
+    def asking(self) -> Asking:
+        """Returns what asks agents."""
+        from taskmark.agents.asking import Asking
+
+        settings = self.settings
+        chosen = {name: one.model for name, one in settings.agents.items() if one.model}
+        return Asking(self.registry.provider, settings.default_model, chosen, self._models().spelled)
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -160,6 +193,7 @@ class Wiring:
             "tool_timeouts": self._tool_timeouts(),
             "tools": self._tool_limits(),
             "resuming": self.registry.resuming(),
+            "agent_timeouts": {name: one.timeout for name, one in settings.agents.items() if one.timeout},
         }
         limits = settings.limits().model_copy(update=of_tools)
         return Compiler(
@@ -335,14 +369,13 @@ class Wiring:
         from activities.tasks import TaskActivities
         from starter.forewarning import Forewarning
         from starter.resuming import Resumption
-        from taskmark.agents.asking import Asking
         from taskmark.circuit import Rules
         from taskmark.store.artifacts import LateArtifacts
         from taskmark.store.sharing import StoredShared
         from taskmark.tools.traffic import Throttle
 
         settings = self.settings
-        agents = Asking(self.registry.provider, settings.default_model)
+        agents = self.asking()
         artifacts, recorder = LateArtifacts(lambda: self.artifacts), self.remembering
         steps = StepActivities(
             self.registry,

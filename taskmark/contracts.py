@@ -255,6 +255,8 @@ class Limits(Message):
     """Per tool that declares one, or of which the settings say one."""
     tools: dict[str, ToolLimits] = Field(default_factory=dict)
     """Per tool of which the settings say anything."""
+    agent_timeouts: dict[str, Positive] = Field(default_factory=dict)
+    """Per agent of which the settings say one."""
     history_events: int = Field(default=HISTORY_EVENTS, ge=50, le=20_000)
     """About how many events a phase's history has when it continues as new."""
     resuming: tuple[str, ...] = ()
@@ -593,6 +595,8 @@ class PhaseStart(Message):
     """Every budget that its calls are charged to."""
     ask_above: AskAbove | None = None
     """Estimates of the task's budget above which a fan-out asks for consent."""
+    allow: tuple[str, ...] = ()
+    """Tools with side effects that its agents may call without asking a person."""
     used: Used | None = None
     """What the phases before it used, where it may have to estimate."""
     reuse: Reuse | None = None
@@ -863,6 +867,10 @@ class StepCall(Message):
     """What the attempt may use, as the file says; what the worker's settings allow counts too."""
     waits: bool = False
     """Whether it waits for what is known to be down, instead of failing."""
+    answer_schema: dict[str, Json] | None = None
+    """The JSON Schema that an agent's answer must fit."""
+    allow: tuple[str, ...] = ()
+    """Tools with side effects that an agent may call without asking a person."""
 
 
 class StepDone(Message):

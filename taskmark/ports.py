@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -12,6 +13,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from pydantic import BaseModel
 
 from taskmark.contracts import Usage
+from taskmark.errors import Category, StepFailed
 from taskmark.records import Record
 from taskmark.shared import MemoryShared, Shared
 from taskmark.task.model import Agent, Json, StepLimits
@@ -29,6 +31,15 @@ def _no_heartbeat(*_details: Any) -> None:
 
 def _unheard(_text: str) -> None:
     """What is said goes nowhere where nobody listens."""
+
+
+def _unguarded(_what: str, _target: str) -> AbstractAsyncContextManager[None]:
+    """Every call is let through where nobody remembers who is down."""
+    return nullcontext()
+
+
+def _uncharged(_usage: Usage) -> None:
+    """What is used is charged to nobody where nobody counts."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +71,25 @@ class StepContext:
     settings: Mapping[str, Any] = field(default_factory=dict)
     resources: dict[str, float] = field(default_factory=dict)
     """What it used so far, as who measured it says: `cpu_seconds` of all its processes, `max_rss_bytes` of
-    the largest (never below what their launcher needs), `written_bytes` and `printed_bytes` of them, and
-    `received_bytes` and `sent_bytes` over the network."""
+    the largest (never below what their launcher needs), `written_bytes` and `printed_bytes` of them,
+    `received_bytes` and `sent_bytes` over the network, and `model_calls` of a language model."""
     limits: StepLimits = field(default_factory=StepLimits)
     """What it may use; processes and HTTP clients of Taskmark's own keep to it by themselves."""
     journal: str | None = None
     """Where what its phase changes is remembered (`taskmark.tools.journal`); None: nowhere."""
     shared: Shared = field(default_factory=MemoryShared)
     """What workers remember together."""
+    parents: tuple[str, ...] = ()
+    """Spans of what it reads."""
+    allow: tuple[str, ...] = ()
+    """Tools with side effects that an agent may call without asking a person."""
+    tools: Toolbox = field(default_factory=lambda: NoTools())  # noqa: PLW0108 - it is defined below
+    """What an agent may call while it is asked."""
+    guard: Callable[[str, str], AbstractAsyncContextManager[None]] = _unguarded
+    """Surrounds a call of a target, such as an agent's provider: it raises `StepFailed` (`circuit_open`)
+    while that is known to be down, and learns from how the call ends."""
+    charge: Callable[[Usage], None] = _uncharged
+    """Tells what this attempt has used so far: if it fails, that is charged all the same."""
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("taskmark.step"))
 
 
@@ -135,6 +157,8 @@ class Question:
     context: Mapping[str, Json]
     """`inputs`, `phases`, `steps` as far as the step's phase reads them, the step's own `with`, and `answers`
     if the agent asked a person: `question`, `value`, `by` of each."""
+    schema: Mapping[str, Json] | None = None
+    """The JSON Schema that the answer must fit (`taskmark.fitting`)."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +168,47 @@ class Answer:
     output: Json
     usage: Usage | None = None
     files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A tool that an agent calls while it is asked."""
+
+    name: str
+    arguments: Mapping[str, Json]
+    number: int
+    """Counts the calls of one question, from 1."""
+
+
+class Toolbox(Protocol):
+    """Calls tools for an agent as steps do: checked, confined, limited, with a key, and told in history."""
+
+    def find(self, name: str) -> Tool[Any]:
+        """Returns a tool. Raises `StepFailed` (configuration)."""
+        ...
+
+    async def call(self, call: ToolCall) -> Json:
+        """Returns what the tool returns. Raises `StepFailed`, and whatever else the tool raises."""
+        ...
+
+    def refused(self, call: ToolCall, reason: str) -> None:
+        """Tells of a call that is not made."""
+        ...
+
+
+class NoTools:
+    """A `Toolbox` with nothing in it."""
+
+    def find(self, name: str) -> Tool[Any]:
+        """As `Toolbox.find`."""
+        raise StepFailed(f"there is no tool {name!r} here", Category.CONFIGURATION)
+
+    async def call(self, call: ToolCall) -> Json:
+        """As `Toolbox.call`."""
+        raise StepFailed(f"there is no tool {call.name!r} here", Category.CONFIGURATION)
+
+    def refused(self, call: ToolCall, reason: str) -> None:
+        """Tells nobody."""
 
 
 class AgentProvider(Protocol):

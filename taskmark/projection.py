@@ -23,6 +23,7 @@ from taskmark.contracts import (
     StepState,
     StepStatus,
     TaskResult,
+    Usage,
 )
 from taskmark.errors import Failure
 from taskmark.inquiries import inquiry
@@ -68,14 +69,15 @@ def attempt_of(
     worker: str | None,
     done: StepDone | None = None,
     used: dict[str, float] | None = None,
+    usage: Usage | None = None,
     **fields: Any,
 ) -> AttemptRecord:
     """Returns the record of one attempt: what was asked of an activity, and what it returned if it did; else
-    what it used is `used`.
+    what it used is `used`, and what its agent used `usage`.
 
     An agent that asks a person back is in the midst of its attempt; what it used by then counts.
     """
-    usage = done.usage if done else None
+    usage = done.usage if done else usage
     usage = call.spent.plus(usage) if call.spent else usage
     questions = len(call.answers)
     if done is not None and call.agent is not None and inquiry(done.output) is not None:

@@ -289,12 +289,15 @@ def _builtin(path: Sequence[Path], configured: Configured) -> Registry:
     """Returns a registry of what needs no plugin."""
     from taskmark.agents.commands import CommandAgents
     from taskmark.agents.functions import FunctionAgents
+    from taskmark.agents.llm.configured import POOL
+    from taskmark.agents.llm.provider import LanguageModels
     from taskmark.tools.search_providers import BUILT_IN as BUILTIN_SEARCH
 
     registry = Registry(
         providers={
             "python": FunctionAgents(paths=path, limits=configured.limits),
             "command": CommandAgents(limits=configured.limits),
+            **dict.fromkeys((*configured.models.providers, POOL), LanguageModels(configured.models)),
         },
     )
     tools = built_in(configured, path, registry.search_providers)

@@ -66,6 +66,11 @@ ByName = Annotated[dict[str, str], NoDecode]
 """A table in `taskmark.toml`, a JSON object in the environment."""
 Port = Annotated[int, Field(ge=1, le=65535)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=86400)]
+OneOrSeveral = Annotated[
+    tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)
+]
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+"""The name of a variable of the environment: never what it holds."""
 Share = Annotated[float, Field(gt=0, le=1)]
 
 _PATHS = ("state_dir", "root", "artifacts_dir", "temporal_cli_path")
@@ -118,6 +123,36 @@ class ToolSetting(_Set):
     limits: ToolLimitSetting | None = None
 
 
+class PriceSetting(_Set):
+    """What a model costs, in US dollars per million tokens."""
+
+    input: float = Field(default=0.0, ge=0)
+    output: float = Field(default=0.0, ge=0)
+
+
+class ProviderSetting(_Set):
+    """Who provides language models."""
+
+    speaks: str = "openai"
+    """The protocol: `anthropic`, `openai`, or a provider of pydantic-ai."""
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s@]+$")
+    keys: tuple[VariableName, ...] = ()
+    """Variables of the environment that hold a key each."""
+    concurrency: int | None = Field(default=None, ge=1)
+    """Calls at once with one key, of one worker."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    """Calls with one key, of all workers together."""
+    prices: dict[str, PriceSetting] = Field(default_factory=dict)
+    """By model, where they are not publicly known."""
+
+
+class AgentSetting(_Set):
+    """What is set for one agent."""
+
+    model: str | None = None
+    timeout: Duration | None = None
+
+
 class Settings(BaseSettings):
     """What can be set. Built by `Settings()`, which raises `InvalidSettings` for a wrong value."""
 
@@ -144,6 +179,24 @@ class Settings(BaseSettings):
     """Modules that register tools, agent providers, aggregates and step kinds."""
     default_model: str | None = Field(default=None, examples=["command:claude -p"])
     """Of agents that name no model."""
+    providers: Annotated[dict[str, ProviderSetting], NoDecode] = Field(
+        default_factory=dict,
+        repr=False,
+        examples=['{"local": {"baseUrl": "http://127.0.0.1:8000/v1"}, "openai": {"requestsPerMinute": 500}}'],
+    )
+    """Who provides language models, by the prefix of the model: `anthropic`, `openai`, `openrouter`,
+    `deepseek` and `ollama` are known, and what is said of one here replaces what is known of it."""
+    models: Annotated[dict[str, OneOrSeveral], NoDecode] = Field(
+        default_factory=dict,
+        examples=['{"sonnet": "anthropic:claude-sonnet-5-5", "fast": ["openai:gpt-5-mini", "local:qwen3"]}'],
+    )
+    """Short names of models; several under one name are a pool, of which one is asked."""
+    agents: Annotated[dict[str, AgentSetting], NoDecode] = Field(
+        default_factory=dict, examples=['{"reviewer": {"model": "fast", "timeout": "2m"}}']
+    )
+    """What counts for an agent in place of what its file says."""
+    agent_stall_seconds: PositiveSeconds = Field(default=120.0, examples=[120])
+    """Seconds in which not a byte comes of a language model's answer, after which it counts as lost."""
     task_queue: str = Field(default=TASK_QUEUE, min_length=1, examples=[TASK_QUEUE])
 
     # the embedded server
@@ -346,7 +399,17 @@ class Settings(BaseSettings):
         # The URL is not repeated: it may hold a password.
         raise ValueError("the store is SQLite or PostgreSQL")
 
-    @field_validator("tools", "sql_databases", "mcp_servers", "webhooks", "chat_channels", mode="before")
+    @field_validator(
+        "tools",
+        "sql_databases",
+        "mcp_servers",
+        "webhooks",
+        "chat_channels",
+        "providers",
+        "models",
+        "agents",
+        mode="before",
+    )
     @classmethod
     def _read_object(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -356,6 +419,14 @@ class Settings(BaseSettings):
             return read.get("mcpServers", read) if isinstance(read, dict) else read
         except ValueError:
             raise ValueError("it is no JSON object") from None  # whose text would be repeated
+
+    @field_validator("providers")
+    @classmethod
+    def _no_other_kind_of_model(cls, given: dict[str, ProviderSetting]) -> dict[str, ProviderSetting]:
+        taken = sorted(given.keys() & {"python", "command", "cli", "pool"})
+        if taken:
+            raise ValueError(f"{', '.join(taken)} cannot be the name of a provider: it means something else")
+        return given
 
     @field_validator("search_provider")
     @classmethod

@@ -178,8 +178,8 @@ async def call(
                     continue  # the pause came while it waited for its turn
                 observer.attempt_started(attempts_before + attempt)
                 receipt.begin()
-                done = await _attempt(activity, request, heartbeat, limits, admission, observer)
-                receipt.answer(done.usage)
+                attempting = _attempt(activity, request, heartbeat, limits, admission, observer)
+                done = await _paid(receipt, attempting)
             if inquire is None or inquiry(done.output) is None:
                 return done
             gave_up, hints = None, {}
@@ -214,6 +214,26 @@ async def call(
         tries(known.note(step=request.step, item=request.item, **told, **hints))
         hints |= known.hints
         await _pause_between(again.delay, admission, gave_up)
+
+
+async def _paid(receipt: Receipt, attempt: Awaitable[StepDone]) -> StepDone:
+    """Returns what an attempt returns, and notes what it used, also if it failed."""
+    try:
+        done = await attempt
+    except ActivityError as error:
+        if isinstance(error.cause, ApplicationError):
+            receipt.charge(_usage(error.cause))
+        raise
+    receipt.answer(done.usage)
+    return done
+
+
+def _usage(cause: ApplicationError) -> Usage | None:
+    """Returns what an agent used that failed."""
+    try:
+        return Usage.model_validate(cause.details[3])
+    except (IndexError, ValidationError):
+        return None
 
 
 async def _attempt(  # noqa: PLR0917 - one activity, and who is told of it

@@ -274,6 +274,7 @@ class PhaseRunner:
         asks |= {s.fallback.name for s in phase.steps if s.fallback and s.fallback.kind == "agent"}
         default = definition.default_agents if phase.asks_listed() and not phase.agents else ()
         asks |= set(default)
+        asks |= {agent.fallback for name in asks if (agent := definition.agents.get(name)) and agent.fallback}
         subtasks = {step.value for step in phase.steps if step.kind == "task"}
         read = (*phase.depends_on, *phase.reads_phases)
         return PhaseStart(
@@ -292,6 +293,7 @@ class PhaseRunner:
             agents={name: agent for name, agent in definition.agents.items() if name in asks},
             **_tasks(definition, subtasks),
             default_agents=default,
+            allow=definition.allow,
             limits=self._limits,
             wish=self._state.wish,
             report_budget=max(20, REPORTS // len(definition.phases)),

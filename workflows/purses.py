@@ -52,6 +52,10 @@ class Receipt:
         """The agent is called: the permits are used up."""
         self.begun = True
 
+    def charge(self, usage: Usage | None) -> None:
+        """It has failed, and used so much all the same."""
+        self.usage = usage or self.usage
+
     def answer(self, usage: Usage | None) -> None:
         """It has answered, and used so much."""
         self.answered = True

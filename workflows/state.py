@@ -22,11 +22,11 @@ from taskmark.contracts import (
     Wish,
 )
 from taskmark.errors import Failure
+from taskmark.fitting import same
 from taskmark.plan.phases import title
 from taskmark.plan.progress import TaskPercent
 from taskmark.plan.quota import used_up
 from taskmark.task.model import Json, Phase, TaskDefinition
-from workflows.answers import same
 from workflows.spending import Raised, Spendings
 
 Gate = tuple[str, str, datetime]

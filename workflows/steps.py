@@ -324,7 +324,7 @@ class StepRunner:
                 return self._ask(step, names, agents[index], index, share=len(agents))
 
             def now() -> Awaitable[Json]:
-                return self._or_fallback(step, names, index, len(agents), answer)
+                return self._or_fallback(step, names, index, len(agents), answer, agents[index])
 
             return self._past.item(step, index, names, now)
 
@@ -411,17 +411,19 @@ class StepRunner:
 
     async def _one(self, step: Step, names: dict[str, Any], item: int | None, share: int = 1) -> Json:
         """Runs one call, then its fallback, whose output it is then."""
+        agent = step.value if step.kind == "agent" else ""
         return await self._or_fallback(
-            step, names, item, share, lambda: self._call_kind(step, names, item, share)
+            step, names, item, share, lambda: self._call_kind(step, names, item, share), agent
         )
 
-    async def _or_fallback(
+    async def _or_fallback(  # noqa: PLR0917 - what one call is made of
         self,
         step: Step,
         names: dict[str, Any],
         item: int | None,
         share: int,
         call: Callable[[], Awaitable[Json]],
+        agent: str,
     ) -> Json:
         tried = self._journey.trying(step.id, item)
         try:
@@ -429,16 +431,24 @@ class StepRunner:
                 raise GaveUp(tried.fallback_for)
             return await call()
         except GaveUp as failed:
-            if step.fallback is None:
+            fallback = step.fallback or self._fallback_of(step, names, agent)
+            if fallback is None:
                 raise
             try:
-                output = await self._fall_back(step, step.fallback, names, item, share, failed.failure)
+                output = await self._fall_back(step, fallback, names, item, share, failed.failure)
             except Stopped:
                 raise failed from None
             self._board.fell_back(step.id, failed.failure)
             return output
         finally:
             self._journey.ended(step.id, item)
+
+    def _fallback_of(self, step: Step, names: dict[str, Any], agent: str) -> Fallback | None:
+        """Returns the fallback that the file of the agent says that was asked."""
+        if step.agent_expression is not None:
+            agent = str(self._effort.evaluate(bare(step.value), names))
+        asked = self._start.agents.get(agent)
+        return Fallback(kind="agent", name=asked.fallback) if asked and asked.fallback else None
 
     async def _call_kind(self, step: Step, names: dict[str, Any], item: int | None, share: int) -> Json:
         match step.kind:
@@ -667,7 +677,7 @@ class StepRunner:
         agent: Agent | None,
         values: tuple[Json, ...],
     ) -> StepCall:
-        start, limits = self._start, self._start.limits
+        start = self._start
         key = idempotency_key(start.execution_id, self._phase.slug, self._effect(step), item)
         if step.idempotency_key is not None:
             key = self._effort.text(step.idempotency_key, names)
@@ -689,9 +699,11 @@ class StepRunner:
             journal=journal_of(start.execution_id, self._phase.slug) if self._phase.rollback else None,
             limits=self._limits_of(step),
             waits=step.circuit == "wait",
-            timeout=step.timeout or limits.tool_timeouts.get(name) or limits.step_timeout,
-            resumes=step.kind == "tool" and name in limits.resuming,
+            timeout=step.timeout or self._usual_timeout(name, agent),
+            resumes=step.kind == "tool" and name in start.limits.resuming,
             agent=agent,
+            answer_schema=step.answer_schema,
+            allow=(*start.allow, *step.allow) if agent is not None else (),
             context=self._context() if asks else {},
             values=values,
             inline_limit=self._share(share),
@@ -704,6 +716,17 @@ class StepRunner:
         """Returns what an attempt may use: what the step says, else the task."""
         default = self._start.step_limits
         return default if step.limits is None else step.limits.with_defaults(default)
+
+    def _usual_timeout(self, name: str, agent: Agent | None) -> float:
+        """Returns the seconds that a call may take if the step says nothing of it."""
+        limits = self._start.limits
+        if agent is None:
+            return limits.tool_timeouts.get(name) or limits.step_timeout
+        try:
+            own = parse_duration(agent.timeout) if agent.timeout else None
+        except ValueError:  # definitions from elsewhere may hold what no file says
+            own = None
+        return limits.agent_timeouts.get(name) or own or limits.step_timeout
 
     def _effect(self, step: Step) -> str:
         """Returns what tells a step's effect from others: one that completed and runs again has another."""

@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple
 from temporalio.exceptions import ApplicationError
 
 from taskmark.contracts import ID_LIMIT, INLINE_LIMIT, LONG, SHORT, Decision, StepStatus, Wait, plain_id
+from taskmark.fitting import problems, same
 from taskmark.task.model import GATES, Json
 from workflows import holding
-from workflows.answers import problems, same
 from workflows.artifacts import size_of
 from workflows.state import Gate, TaskState, gate
 

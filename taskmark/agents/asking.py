@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from taskmark.agents.answering import SHORTER
 from taskmark.errors import Category, StepFailed
-from taskmark.ports import AgentProvider, Answer, Question, StepContext
+from taskmark.fitting import problems
+from taskmark.inquiries import inquiry
+from taskmark.ports import AgentProvider, Answer, Health, Question, StepContext
 from taskmark.task.model import Agent
 from taskmark.tools.sizes import capped
 
@@ -23,18 +25,38 @@ class Asking:
     """A prefix to its provider, as `Registry.provider`."""
     default_model: str | None = None
     """Of agents that name none."""
+    models: Mapping[str, str] = field(default_factory=dict)
+    """By agent, in place of what their files say."""
+    spelled: Callable[[str], str] = str
+    """What a model's short name means."""
 
     async def ask(self, agent: Agent, question: Question, context: StepContext) -> Answer:
         """Returns the agent's answer. Raises `StepFailed`: configuration if nobody can be asked, resource if
-        the answer is too large."""
+        the answer is too large, transient if it does not fit the schema: another one may."""
         named, provider = self.who(agent)
-        answer = await provider.ask(agent.model_copy(update={"model": named}), question, context)
+        schema = question.schema or agent.answer_schema
+        asked = replace(question, schema=schema)
+        answer = await provider.ask(agent.model_copy(update={"model": named}), asked, context)
         capped(answer.output, source=f"agent {agent.id}", advice=SHORTER)
+        wrong = [] if inquiry(answer.output) else list(problems(answer.output, schema))
+        if wrong:
+            raise StepFailed(f"agent {agent.id} gave no fitting answer: {'; '.join(wrong[:10])}")
         return answer
+
+    def health(self, agent: Agent) -> Health:
+        """Whether an agent can be asked, as far as can be told without asking it."""
+        try:
+            named, provider = self.who(agent)
+        except StepFailed as error:
+            return Health(healthy=False, message=error.message, hint=error.hint)
+        check: Callable[[str], Health] | None = getattr(provider, "health", None)
+        health = check(named) if check is not None else Health(healthy=True)
+        return health if health.healthy else replace(health, message=f"agent {agent.id}: {health.message}")
 
     def who(self, agent: Agent) -> tuple[str, AgentProvider]:
         """Returns an agent's model and who is asked for it. Raises `StepFailed` (configuration)."""
-        named = agent.model if agent.model not in (None, *UNSET) else self.default_model
+        own = self.models.get(agent.id, agent.model)
+        named = own if own not in (None, *UNSET) else self.default_model
         if not named:
             raise StepFailed(
                 f"agent {agent.id} names no model, and no default model is set",
@@ -42,7 +64,8 @@ class Asking:
                 hint=f"write `model:` in agents/{agent.id}.md, such as `command:claude -p {{prompt}}` or "
                 "`python:module:function`, or set TASKMARK_DEFAULT_MODEL",
             )
-        return named, self._provider_of(agent, named)
+        spelled = self.spelled(named)
+        return spelled, self._provider_of(agent, spelled)
 
     def _provider_of(self, agent: Agent, model: str) -> AgentProvider:
         """Returns the provider of a model. Raises `StepFailed` (configuration) that names the agent."""

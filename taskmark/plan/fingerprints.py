@@ -135,6 +135,8 @@ class Fingerprints:
             told["fallback"] = step.fallback.model_dump(mode="json", exclude_defaults=True)
             if step.fallback.kind == "agent":
                 told["other"] = self._agent(step.fallback.name)
+        if step.answer_schema is not None and step.kind not in GATES:
+            told["schema"] = step.answer_schema
         if step.kind in GATES:
             told["gate"] = [step.answer_schema, list(step.approvers)]
         if step.kind == "agent":

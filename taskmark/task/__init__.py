@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from taskmark.task.agent_files import render_agent as render_agent
     from taskmark.task.durations import parse_duration as parse_duration
     from taskmark.task.inputs import check_inputs as check_inputs
     from taskmark.task.inputs import input_schema as input_schema
@@ -29,6 +30,7 @@ _HOMES = {
     "parse_file": "parser",
     "parse_text": "parser",
     "render": "rendering",
+    "render_agent": "agent_files",
 }
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "parse_file",
     "parse_text",
     "render",
+    "render_agent",
 ]
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as Mapping_
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from taskmark.errors import InvalidTask
 from taskmark.task import values
+from taskmark.task.answer_schemas import check_answer_schema
 from taskmark.task.codes import Code
 from taskmark.task.files import contained, read_source
 from taskmark.task.model import Agent
@@ -22,6 +24,7 @@ _SHORT = 32 * 1024
 _REMEMBERED = 128
 """Agents remembered by their text, if it is short: many tasks name the same few, again and again."""
 
+_PLAIN_KEY = re.compile(r"[A-Za-z][\w-]*")
 _LOOSE_LINE = re.compile(r"([A-Za-z][\w-]*):[ \t]+(.+)")
 
 
@@ -73,6 +76,23 @@ def parse_agent(text: str, id: str, findings: Findings) -> Agent:
     return Agent(id=id, prompt="\n".join(lines[end + 1 :]).strip(), **fields)
 
 
+def render_agent(agent: Agent) -> str:
+    """Returns the text of an agent's file: what is read of it is the agent again, unknown keys and all."""
+    ours = {
+        "name": agent.name,
+        "description": agent.description,
+        "model": agent.model,
+        "tools": list(agent.tools),
+    }
+    front = {key: value for key, value in ours.items() if value} | agent.metadata
+    lines = [f"{_key(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in front.items()]
+    return "\n".join(["---", *lines, "---", agent.prompt, ""])
+
+
+def _key(key: str) -> str:
+    return key if _PLAIN_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+
+
 def _front_matter(lines: Sequence[str], findings: Findings) -> Mapping | None:
     """Reads front matter as YAML; where it is none, as the loose lines that agents' files often have.
 
@@ -108,12 +128,31 @@ _FIELDS: values.Fields = {
 }
 
 
+def _schema(node: Node, findings: Findings) -> None:
+    schema = values.mapping(node, findings)
+    if schema is not None:
+        check_answer_schema(schema, findings)
+
+
+_CHECKED: Mapping_[str, Callable[[Node, Findings], object]] = {
+    "timeout": values.duration(),
+    "maxTurns": values.whole(1),
+    "maxTokens": values.whole(1),
+    "fallback": values.text,
+    "schema": _schema,
+}
+"""Keys that say how a language model is asked. They are kept as they are."""
+
+
 def _fields(mapping: Mapping, findings: Findings) -> dict[str, Any]:
     ours = Mapping(
         tuple(e for e in mapping.entries if e.key.text in _FIELDS and not _is_empty(e.node)), mapping.at
     )
     fields = values.read_fields(ours, _FIELDS, findings)
     others = {e.key.text: e.node.value for e in mapping.entries if e.key.text not in _FIELDS}
+    for entry in mapping.entries:
+        if entry.key.text in _CHECKED and not _is_empty(entry.node):
+            _CHECKED[entry.key.text](entry.node, findings)
     return {**fields, "metadata": others}
 
 

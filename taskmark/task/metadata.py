@@ -180,6 +180,7 @@ METADATA_FIELDS: values.Fields = {
     "maxConcurrentSteps": ("max_concurrent_steps", values.whole(1)),
     "project": ("project", values.text),
     "secrets": ("secrets", values.texts),
+    "allow": ("allow", values.texts),
     "budget": ("budget", options.budget),
     "limits": ("limits", options.task_limits),
     "pausedTimeout": ("paused_timeout", options.paused_timeout),

@@ -151,6 +151,10 @@ class Requirement(Frozen):
         return not self.optional and self.default is None
 
 
+_OTHERS = ("python:", "command:", "cli:")
+"""Models that are programs or functions."""
+
+
 class Agent(Frozen):
     """An agent as frozen into an execution: the text of `agents/<id>.md`."""
 
@@ -162,7 +166,30 @@ class Agent(Frozen):
     tools: tuple[str, ...] = ()
     prompt: str = ""
     metadata: dict[str, Json] = Field(default_factory=dict)
-    """Front matter keys that are not ours, kept."""
+    """Front matter keys that are not ours, kept. Some say how the agent is asked."""
+
+    @property
+    def is_language_model(self) -> bool:
+        """Whether a language model is asked by us, and no program or function that asks one, as far as its
+        file says."""
+        return not (self.model or "").startswith(_OTHERS)
+
+    @property
+    def answer_schema(self) -> dict[str, Json] | None:
+        """The JSON Schema that its answers must fit, unless the step says another."""
+        schema = self.metadata.get("schema")
+        return schema if isinstance(schema, dict) else None
+
+    @property
+    def fallback(self) -> str | None:
+        """The agent that is asked once its own attempts are used up, unless the step says otherwise."""
+        named = self.metadata.get("fallback")
+        return named.strip() or None if isinstance(named, str) else None
+
+    @property
+    def timeout(self) -> Json:
+        """How long one call may take, as the file writes it."""
+        return self.metadata.get("timeout")
 
 
 class Fallback(Frozen):
@@ -255,7 +282,9 @@ class Step(Frozen):
     on_reject: Literal["fail", "skip"] = "fail"
     approvers: tuple[str, ...] = ()
     answer_schema: dict[str, Json] | None = None
-    """The JSON Schema that an answer must fit."""
+    """The JSON Schema that an answer must fit, a person's or an agent's."""
+    allow: tuple[str, ...] = ()
+    """Tools with side effects that its agent may call without asking a person."""
     reads_steps: tuple[str, ...] = ()
     """Ids of the steps whose output its expressions read, in order of appearance."""
     reads_phases: tuple[str, ...] = ()
@@ -328,6 +357,8 @@ class TaskDefinition(Frozen):
     limits: TaskLimits | None = None
     paused_timeout: PausedTimeout | None = None
     schedule: Schedule | None = None
+    allow: tuple[str, ...] = ()
+    """Tools with side effects that its agents may call without asking a person."""
     notify: tuple[Notification, ...] | None = None
     on_complete: Json = None
     phases: tuple[Phase, ...] = ()

@@ -221,6 +221,8 @@ class _Parsing:
         return reads, names.inputs_read
 
     def _look_up(self, phases: list[PhaseDraft], metadata: Metadata) -> None:
+        if "allow" in metadata.fields:
+            self._vocabulary.check_allowed(metadata.fields["allow"], metadata.places["allow"])
         for agent in metadata.agents:
             self._vocabulary.check_agent(agent.text.strip(), agent.place())
         for notice in metadata.notices:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from taskmark.errors import InvalidDefinition
+from taskmark.task.agent_tools import tool_name
 from taskmark.task.amounts import rate_text, size_text
 from taskmark.task.catalog import Catalog
 from taskmark.task.durations import duration_text
@@ -98,6 +99,7 @@ def _metadata(task: TaskDefinition) -> Iterator[tuple[str, Json]]:
         maxConcurrentSteps=task.max_concurrent_steps,
         project=task.project,
         secrets=task.secrets,
+        allow=task.allow,
     )
     yield from _limits(task)
     if task.notify:
@@ -276,7 +278,7 @@ def _step_options(step: Step) -> Iterator[tuple[str, Json]]:
         yield "onTimeout", step.on_timeout
     if step.on_reject != "fail":
         yield "onReject", step.on_reject
-    yield from _given(approvers=step.approvers, schema=step.answer_schema)
+    yield from _given(approvers=step.approvers, allow=step.allow, schema=step.answer_schema)
     if step.arguments:
         yield "with", step.arguments
 
@@ -328,8 +330,11 @@ def _vocabulary(definition: TaskDefinition) -> Catalog:
     steps = [step for phase in definition.phases for step in phase.steps]
     fallbacks = [step.fallback.name for step in steps if step.fallback and step.fallback.kind == "tool"]
     told = [notification.tool for notification in definition.notify or ()]
+    allowed = map(tool_name, (*definition.allow, *(name for step in steps for name in step.allow)))
     return Catalog(
-        tools=dict.fromkeys([*(step.value for step in steps if step.kind == "tool"), *fallbacks, *told]),
+        tools=dict.fromkeys(
+            [*(step.value for step in steps if step.kind == "tool"), *fallbacks, *told, *allowed]
+        ),
         kinds=frozenset(step.kind for step in steps) - BUILT_IN_KINDS,
         aggregates=frozenset(step.value for step in steps if step.kind == "aggregate"),
     )

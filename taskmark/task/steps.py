@@ -42,7 +42,8 @@ _ELSEWHERE = {
     ),
 }
 """Keys that are known, at another place."""
-_GATE_KEYS = frozenset({"onTimeout", "onReject", "approvers", "schema"})
+_GATE_KEYS = frozenset({"onTimeout", "onReject", "approvers"})
+_ASKING = frozenset({"agent", "plain"})
 _ONCE = frozenset({"plain", "validation", "approval", "question", "wait"})
 """Kinds that take no `forEach`: they ask several agents already, or call nothing."""
 _TEMPLATED_DESCRIPTIONS = frozenset({"plain", "agent", "approval", "question", "validation"})
@@ -324,6 +325,7 @@ _PLAIN_FIELDS: values.Fields = {
     "onTimeout": ("on_timeout", values.choice("fail", "pause")),
     "onReject": ("on_reject", values.choice("fail", "skip")),
     "approvers": ("approvers", values.texts),
+    "allow": ("allow", values.texts),
 }
 
 
@@ -351,6 +353,12 @@ class _Options:
                 values.refuse_key(entry, dict.fromkeys(STEP_KEYS), self._findings, _ELSEWHERE)
             elif key in _GATE_KEYS and self._step.kind not in GATES:
                 message = f"`{key}` is for approvals and questions, not for this step"
+                self._findings.add(Code.MISPLACED_KEY, entry.key.place(), message)
+            elif key == "schema" and self._step.kind not in GATES | _ASKING:
+                message = "`schema` is for questions and for what agents answer, not for this step"
+                self._findings.add(Code.MISPLACED_KEY, entry.key.place(), message)
+            elif key == "allow" and self._step.kind not in _ASKING:
+                message = "`allow` is for steps that ask agents: tools of other steps need no permission"
                 self._findings.add(Code.MISPLACED_KEY, entry.key.place(), message)
             elif key == "forEach" and self._step.kind in _ONCE:
                 message = f"a step of kind {self._step.kind} runs once, so it takes no `forEach`"

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from taskmark.errors import InvalidTask
+from taskmark.task.agent_tools import tool_name, unknown_tools
 from taskmark.task.arguments import note_misfits
 from taskmark.task.catalog import AGGREGATE_OPTIONS, Catalog
 from taskmark.task.codes import Code
@@ -54,10 +55,23 @@ class Vocabulary:
         if self._catalog.agent is None:
             return
         if id not in self._looked_up:
-            self._looked_up[id] = self._load(id, self._catalog.agent)
+            self._looked_up[id] = agent = self._load(id, self._catalog.agent)
+            if agent is not None:
+                self._check_file_of(agent, place)
         if self._looked_up[id] is None:
             hint = self._findings.guess(id, self._catalog.agent_ids()) or f"write agents/{id}.md"
             self._findings.add(Code.UNKNOWN_AGENT, place, f"there is no agent `{id}`", hint)
+
+    def _check_file_of(self, agent: Agent, place: Place) -> None:
+        """Notes tools in an agent's file that there are not; keeps the agent that it falls back on."""
+        if agent.fallback is not None:
+            self.check_agent(agent.fallback, place)
+        # Other programs have tools of their own.
+        missing = unknown_tools(agent.tools, self._catalog.tools) if agent.is_language_model else ()
+        if missing:
+            message = f"agent `{agent.id}` lists tools that there are not: {shown(', '.join(missing))}"
+            hint = "`taskmark tools` lists those that there are; without them it is asked all the same"
+            self._findings.add(Code.NOT_IN_EFFECT, place, message, hint)
 
     def _load(self, id: str, find: Any) -> Agent | None:
         try:
@@ -86,6 +100,16 @@ class Vocabulary:
             self._findings.add(Code.UNKNOWN_AGGREGATE, place, message, hint, fix)
         if step.fallback_name is not None:
             self._check_fallback(step, step.fallback_name)
+        if "allow" in step.fields:
+            self.check_allowed(step.fields["allow"], step.places["allow"])
+
+    def check_allowed(self, names: Iterable[str], place: Place) -> None:
+        """Checks that there are the tools that agents may call without asking."""
+        for name in names:
+            if tool_name(name) not in self._catalog.tools:
+                hint = self._findings.guess(name, self._catalog.tools)
+                message = f"there is no tool `{shown(name)}`"
+                self._findings.add(Code.UNKNOWN_TOOL, place, message, hint)
 
     def _check_instruction(self, step: StepDraft) -> None:
         """Notes a tool's name in the place of a kind: `shell: …` would be an instruction for agents."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taskmark.agents.llm.configured import Models
 from taskmark.ports import Tool
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Configured:
     """Bytes of all its processes."""
     mcp_servers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Entries of `mcpServers` by name."""
+    models: Models = field(default_factory=Models)
+    """Language models."""
 
 
 def built_in(

@@ -122,12 +122,24 @@ class Pace:
         while is_held:
             wait = await self._take(limit, context, max(0.0, ends_at - time.monotonic()))
             await asyncio.sleep(wait)
-            is_held = bool(wait) and await self._is_held(limit, context)
+            is_held = bool(wait) and await self.held(limit, context) > 0
 
     async def hold(self, limit: Limit, context: StepContext, seconds: float) -> None:
         """Lets no worker ask the target for so long, or for as long as is reasonable."""
         seconds = min(max(seconds, 0.0), LONGEST_HOLD)
         await self._change(limit, context, lambda known, now: known.kept_off(now + seconds))
+
+    async def held(self, limit: Limit, context: StepContext) -> float:
+        """Returns the seconds for which the target is still to be left alone; it takes no turn."""
+
+        def look(shared: Shared) -> float:
+            now = time.time()
+            return max(0.0, _read(shared.get(PACE, limit.key), now).held - now)
+
+        try:
+            return await self._sharing.ask(context.shared, look)
+        except Unreachable:
+            return look(self._own)
 
     async def _take(self, limit: Limit, context: StepContext, patience: float) -> float:
         """Returns the seconds until the turn that was taken. Raises `HeldOff`."""
@@ -139,20 +151,10 @@ class Pace:
         wait = known.wait(limit, now)
         why = "it asked to be left alone" if known.held > now else str(limit)
         if wait > patience:
-            raise _too_late(limit, why, wait, patience)
+            raise too_late(limit, why, wait, patience)
         if wait > UNTOLD:
             context.say(f"waits {wait:.1f} s for its turn at {limit.target}: {why}")
         return wait
-
-    async def _is_held(self, limit: Limit, context: StepContext) -> bool:
-        def look(shared: Shared) -> bool:
-            now = time.time()
-            return _read(shared.get(PACE, limit.key), now).held > now
-
-        try:
-            return await self._sharing.ask(context.shared, look)
-        except Unreachable:
-            return look(self._own)
 
     async def _change(self, limit: Limit, context: StepContext, step: Step) -> tuple[Turns, float]:
         """Returns what was known before the step, and when that was."""
@@ -203,7 +205,8 @@ def _number(value: Json) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def _too_late(limit: Limit, why: str, wait: float, patience: float) -> HeldOff:
+def too_late(limit: Limit, why: str, wait: float, patience: float) -> HeldOff:
+    """Returns the failure of who would have to wait longer than it wants to, in seconds."""
     said = f"{limit.target}: the next turn is in {wait:.1f} s only, which is too late: {why}"
     hint = "give the step more `timeout`, ask less at once, or raise the limit"
     return HeldOff(said, hint=hint, retry_after=wait - patience)

@@ -139,6 +139,24 @@ def test_files_that_cannot_be_read_are_found_with_line_and_column(settings: Sett
     settings.agents_dir.mkdir()
     (settings.agents_dir / "bad.md").write_text("---\nname: [\n")
     assert not project.agents(settings).ok
+    (settings.agents_dir / "bad.md").unlink()
+
+
+def test_agents_that_nobody_can_be_asked_for_are_named(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is started, and with what to set."""
+    settings.agents_dir.mkdir()
+    (settings.agents_dir / "llm.md").write_text("---\nmodel: sonnet\n---\nBe.\n")
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    check = project.agents(settings)
+    assert not check.ok
+    assert check.message == (
+        "agent llm: anthropic:claude-sonnet-5-5 needs a key, and ANTHROPIC_API_KEY is not set"
+    )
+    assert check.fix == "set ANTHROPIC_API_KEY for the workers"
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk")
+    assert project.agents(settings).ok
 
 
 def test_broken_plugins_are_found(settings: Settings) -> None:

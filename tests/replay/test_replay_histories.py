@@ -113,9 +113,9 @@ PLANTED = {
     "a step's activity is called twice": (
         "completed",
         "calls.py",
-        "                done = await _attempt(activity, request, heartbeat, limits, admission, observer)",
+        "                attempting = _attempt(activity, request, heartbeat, limits, admission, observer)",
         "                await _attempt(activity, request, heartbeat, limits, admission, observer)\n"
-        "                done = await _attempt(activity, request, heartbeat, limits, admission, observer)",
+        "                attempting = _attempt(activity, request, heartbeat, limits, admission, observer)",
     ),
     "another wait before a retry": (
         "retried",

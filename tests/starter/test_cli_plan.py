@@ -97,6 +97,22 @@ def test_people_see_waves_calls_gates_and_what_is_in_the_way(ship, capsys):
         assert part in shown
 
 
+def test_an_agent_without_a_key_is_in_the_way(project, capsys, monkeypatch):
+    """What to set is said before anything starts."""
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    (project / "agents").mkdir(exist_ok=True)
+    (project / "agents" / "llm.md").write_text("---\nmodel: haiku\n---\nBe.\n")
+    (project / "tasks" / "ask.md").write_text("# Ask\n\n## Phase: A\n### Steps\n- agent: llm - Well?\n")
+    assert document(capsys, "ask")["problems"] == [
+        "agent llm: anthropic:claude-haiku-5-5 needs a key, and ANTHROPIC_API_KEY is not set"
+        " (set ANTHROPIC_API_KEY for the workers)"
+    ]
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-of-mine")
+    assert document(capsys, "ask")["problems"] == []
+    assert run(["plan", "ask"]) == 0
+    assert "sk-of-mine" not in capsys.readouterr().out
+
+
 def test_missing_inputs_are_named_and_leave_the_rest_as_written(ship, capsys):
     plan = document(capsys, "ship", "-i", "env=dev")
     assert plan["missing_inputs"] == ["hosts"]

@@ -7,6 +7,7 @@ replayed from history many times over: slow, and a proof that nothing but histor
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,19 +15,31 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-for folder in (HERE, HERE / "plugins"):
+for folder in (HERE, HERE / "plugins", HERE.parent):
     sys.path.insert(0, str(folder))
 
 from engine import UNCACHED, Curious, Engine, Forgetful, Patient, make_root  # noqa: E402 - found by the path above
+from model_server import ModelServer, model_server  # noqa: E402 - found by the path above
 
 from starter.connection import connected  # noqa: E402 - found by the path above
 from starter.gateway import TaskClient  # noqa: E402 - found by the path above
 from starter.working import working  # noqa: E402 - found by the path above
 from taskmark.settings import Settings  # noqa: E402 - found by the path above
 
+MODEL_KEY = "sk-of-the-tests-of-the-engine"
+"""What nobody may ever read again: not in history, the store, logs or errors."""
+
 
 @pytest.fixture(scope="session")
-async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engine]:
+def models() -> Iterator[ModelServer]:
+    """A provider of language models; each test says what it says."""
+    os.environ["KEY_OF_TESTS"] = MODEL_KEY
+    with model_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def engine(tmp_path_factory: pytest.TempPathFactory, models: ModelServer) -> AsyncIterator[Engine]:
     """The engine, with short times: a heartbeat of 1 s, progress every 0.2 s."""
     root = make_root(tmp_path_factory.mktemp("engine") / "root")
     settings = Settings(
@@ -46,6 +59,12 @@ async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engi
             "slow": {"timeout": "300ms"},
             "one-by-one": {"concurrency": 1},
         },
+        providers={
+            "anthropic": {"baseUrl": models.url, "keys": ["KEY_OF_TESTS"]},
+            "openai": {"baseUrl": f"{models.url}/v1", "keys": ["KEY_OF_TESTS"]},
+        },
+        models={"short": "openai:gpt-4o-mini"},
+        agents={"hasty": {"timeout": "400ms"}},
     )
     wiring, kind = (Forgetful(settings), Patient) if UNCACHED else (Curious(settings), Engine)
     async with connected(settings) as (client, server), working(client, wiring):

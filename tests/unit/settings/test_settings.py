@@ -273,3 +273,48 @@ def test_limits_carry_the_settings_the_engine_goes_by() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(Exception, match="frozen"):
         Settings().window = 3  # type: ignore[misc] # the very point of the test
+
+
+# --- language models ------------------------------------------------------------------------------
+
+
+def test_providers_models_and_agents_come_from_the_file_or_a_variable(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "taskmark.toml").write_text(
+        "[providers.local]\nbaseUrl = 'http://127.0.0.1:8000/v1'\nkeys = ['KEY']\n"
+        "requestsPerMinute = 60\nprices = { own = { input = 1 } }\n"
+        "[models]\nfast = ['local:own', 'openai:gpt-5-mini']\nbest = 'local:own'\n"
+        "[agents.ann]\ntimeout = '2m'\nmodel = 'fast'\n"
+    )
+    settings = Settings()
+    local = settings.providers["local"]
+    assert (local.speaks, local.base_url, local.keys) == ("openai", "http://127.0.0.1:8000/v1", ("KEY",))
+    assert (local.requests_per_minute, local.prices["own"].input) == (60, 1)
+    assert settings.models == {"fast": ("local:own", "openai:gpt-5-mini"), "best": ("local:own",)}
+    assert (settings.agents["ann"].timeout, settings.agents["ann"].model) == (120, "fast")
+    monkeypatch.setenv("TASKMARK_MODELS", '{"best": "ollama:qwen3"}')
+    assert Settings().models == {"best": ("ollama:qwen3",)}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '{"openai": {"keys": ["sk-proj-abcdef"]}}',
+        '{"openai": {"baseUrl": "http://user:sk-proj-abcdef@host"}}',
+        '{"openai": {"baseUrl": "ftp://sk-proj-abcdef"}}',
+        '{"openai": {"key": "sk-proj-abcdef"}}',
+        '{"python": {"keys": ["A"]}}',
+        '{"openai": {"concurrency": 0}}',
+        "sk-proj-abcdef",
+    ],
+)
+def test_a_provider_that_cannot_be_is_refused_and_no_key_is_repeated(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who writes a key where its variable's name belongs must not read it in a log."""
+    monkeypatch.setenv("TASKMARK_PROVIDERS", value)
+    with pytest.raises(InvalidSettings) as caught:
+        Settings()
+    assert "TASKMARK_PROVIDERS" in caught.value.message
+    assert "abcdef" not in f"{caught.value} {caught.value.hint}"

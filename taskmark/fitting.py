@@ -1,6 +1,6 @@
-"""Whether an answer fits the JSON Schema of its question.
+"""Whether an answer, a person's or an agent's, fits the JSON Schema that it was asked for with.
 
-The keywords that say what a person may answer: types, choices, bounds, the parts of lists and objects.
+The keywords that say what may be answered: types, choices, bounds, the parts of lists and objects.
 Others (`pattern`, `format`, `oneOf`, …) are not looked at: what they cost or mean is not ours to decide in
 workflow code.
 """

@@ -75,6 +75,7 @@ class Wiring:
         )
 
     def _configured(self) -> Configured:
+        from taskmark.agents.cli.programs import CliSetting
         from taskmark.tools.built_in import Configured
         from taskmark.tools.network import NetworkPolicy
 
@@ -97,6 +98,7 @@ class Wiring:
             browser_pages=settings.browser_pages,
             browser_memory=settings.browser_memory,
             mcp_servers=settings.mcp_servers,
+            cli_agents={name: CliSetting(**one.model_dump()) for name, one in settings.cli_agents.items()},
         )
 
     @cached_property

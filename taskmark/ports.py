@@ -27,6 +27,10 @@ def _unheard(_text: str) -> None:
     """What is said goes nowhere where nobody listens."""
 
 
+def _uncharged(_usage: Usage) -> None:
+    """What is used is charged to nobody where nobody counts."""
+
+
 @dataclass(frozen=True)
 class StepContext:
     """What a tool or agent may know about where it runs."""
@@ -62,6 +66,8 @@ class StepContext:
     """Where what its phase changes is remembered (`taskmark.tools.journal`); None: nowhere."""
     shared: Shared = field(default_factory=MemoryShared)
     """What workers remember together."""
+    charge: Callable[[Usage], None] = _uncharged
+    """Tells what this attempt has used so far: if it fails, that is charged all the same."""
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("taskmark.step"))
 
 
@@ -126,6 +132,8 @@ class Question:
     context: Mapping[str, Json]
     """`inputs`, `phases`, `steps` as far as the step's phase reads them, the step's own `with`, and `answers`
     if the agent asked a person: `question`, `value`, `by` of each."""
+    schema: Mapping[str, Json] | None = None
+    """The JSON Schema that the answer must fit."""
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,16 @@ class ToolSetting(_Set):
     concurrency: int | None = Field(default=None, ge=1)
 
 
+class CliAgentSetting(_Set):
+    """What is set for one command-line agent."""
+
+    program: str | None = Field(default=None, min_length=1)
+    env: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    max_turns: int | None = Field(default=None, ge=1)
+    max_cost: float | None = Field(default=None, gt=0)
+
+
 class Settings(BaseSettings):
     """What can be set. Built by `Settings()`, which raises `InvalidSettings` for a wrong value."""
 
@@ -229,6 +239,13 @@ class Settings(BaseSettings):
     """MCP servers by name, in the form people keep under `mcpServers`: `command`, `args` and `env`, or `url`
     and `headers`; `${NAME}` is a variable of the worker's."""
 
+    cli_agents: Annotated[dict[str, CliAgentSetting], NoDecode] = Field(
+        default_factory=dict,
+        examples=['{"claude": {"env": ["ANTHROPIC_API_KEY"], "maxTurns": 40, "maxCost": 2.5}}'],
+    )
+    """Per command-line agent: `program` (where it is), `env` (variables of the worker's that it is given),
+    `arguments` (added to its command line), and `maxTurns` and `maxCost` of a call."""
+
     # whom steps may tell
     smtp_url: str | None = Field(
         default=None, repr=False, examples=["smtp://user:password@mail.example.com:587", "smtps://…"]
@@ -306,7 +323,9 @@ class Settings(BaseSettings):
         # The URL is not repeated: it may hold a password.
         raise ValueError("the store is SQLite or PostgreSQL")
 
-    @field_validator("tools", "sql_databases", "mcp_servers", "webhooks", "chat_channels", mode="before")
+    @field_validator(
+        "tools", "sql_databases", "mcp_servers", "cli_agents", "webhooks", "chat_channels", mode="before"
+    )
     @classmethod
     def _read_object(cls, value: object) -> object:
         if not isinstance(value, str):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from taskmark.ports import Tool
 
 if TYPE_CHECKING:
+    from taskmark.agents.cli.programs import CliSetting
     from taskmark.tools.network import NetworkPolicy
     from taskmark.tools.processes import ProcessLimits
     from taskmark.tools.search_providers import MakeProvider
@@ -46,6 +47,8 @@ class Configured:
     """Bytes of all its processes."""
     mcp_servers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Entries of `mcpServers` by name."""
+    cli_agents: Mapping[str, CliSetting] = field(default_factory=dict)
+    """Of command-line agents, by name."""
 
 
 def built_in(

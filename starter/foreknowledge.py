@@ -65,14 +65,24 @@ def _tools(wiring: Wiring, found: Reach) -> Iterator[PlannedTool]:
             )
 
 
+def unanswering(wiring: Wiring, definition: TaskDefinition) -> list[str]:
+    """Returns why agents of the task cannot be asked on this machine, and what to do; nothing for others."""
+    agents = reach(definition).agents.items()
+    planned = (_agent(wiring, name, agent) for name, agent in agents if agent is not None)
+    return [agent.problem for agent in planned if agent.problem]
+
+
 def _agent(wiring: Wiring, id: str, agent: Agent | None) -> PlannedAgent:
     from taskmark.agents.asking import Asking
     from taskmark.errors import StepFailed
 
     if agent is None:
         return PlannedAgent(id=id, problem=f"agent {id} has no file")
+    asking = Asking(wiring.registry.provider, wiring.settings.default_model)
     try:
-        model, _ = Asking(wiring.registry.provider, wiring.settings.default_model).who(agent)
+        model, _ = asking.who(agent)
     except StepFailed as error:
         return PlannedAgent(id=id, model=agent.model, problem=error.message)
-    return PlannedAgent(id=id, model=model)
+    found = asking.health(agent)
+    problem = "" if found.healthy else "; ".join(filter(None, (found.message, found.hint)))
+    return PlannedAgent(id=id, model=model, problem=problem)

@@ -139,6 +139,7 @@ def _checked(
     """Returns what is to be run, before any server is started. Raises `InvalidTask`, `InvalidInputs` and,
     for a version, `Conflict`."""
     from starter.cli.inputs import gather
+    from starter.foreknowledge import unanswering
     from starter.wiring import Wiring
     from taskmark.contracts import StartTask
 
@@ -147,7 +148,11 @@ def _checked(
         definition = wiring.compiler(confined=False).definition(StartTask(task=task))
     else:
         definition = wiring.versions.definition(task, version)
-    return definition, gather(definition, pairs, file, ask=True)
+    given = gather(definition, pairs, file, ask=True)
+    if settings.temporal_address is None:  # else others work on it, who may have what this machine lacks
+        for problem in unanswering(wiring, definition):
+            say(f"note: {problem}")
+    return definition, given
 
 
 class Beginning(Protocol):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from taskmark.agents.answering import SHORTER
 from taskmark.errors import Category, StepFailed
-from taskmark.ports import AgentProvider, Answer, Question, StepContext
+from taskmark.ports import AgentProvider, Answer, Health, Question, StepContext
 from taskmark.task.model import Agent
 from taskmark.tools.sizes import capped
 
@@ -43,6 +43,16 @@ class Asking:
                 "`python:module:function`, or set TASKMARK_DEFAULT_MODEL",
             )
         return named, self._provider_of(agent, named)
+
+    def health(self, agent: Agent) -> Health:
+        """Whether an agent can be asked here, as far as its provider can tell without asking."""
+        try:
+            model, provider = self.who(agent)
+        except StepFailed as error:
+            return Health(healthy=False, message=error.message, hint=error.hint)
+        look = getattr(provider, "health", None)
+        found = look(model) if look else Health(healthy=True)
+        return found if found.healthy else replace(found, message=f"agent {agent.id}: {found.message}")
 
     def _provider_of(self, agent: Agent, model: str) -> AgentProvider:
         """Returns the provider of a model. Raises `StepFailed` (configuration) that names the agent."""

@@ -87,6 +87,7 @@ class CliAgents:
         """Returns what a run answered, and remembers what it used. Raises `StepFailed` if it answered
         nothing."""
         heard, spent = run.heard, Usage()
+        session = session.with_files(heard.files)
         if heard.is_over:
             spent = heard.used(session.total)
             talk.context.charge(spent)
@@ -95,7 +96,7 @@ class CliAgents:
             await self._sessions.keep(session.model_copy(update=now), talk.context)
         _check(talk.agent, run)
         output = capped(meant(heard.output), source=f"agent {talk.agent.id}", advice=SHORTER)
-        files = dict.fromkeys(under(talk.context.root, path) for path in heard.files)
+        files = dict.fromkeys(under(talk.context.root, path) for path in session.files)
         return Answer(output, spent, tuple(files))
 
 

@@ -139,12 +139,14 @@ class _Listening:
         return without(ended.reason, self._talk.secrets) + strange
 
     def _take(self, message: Message) -> None:
-        heard, talk = self._heard, self._talk
+        heard, talk, files = self._heard, self._talk, len(self._heard.files)
         talk.program.hear(message, heard)
         if heard.doing:
             talk.context.say(heard.doing)
         if heard.session and self._keeping is None:
-            begun = self._session.model_copy(update={"id": heard.session, "begun": True})
-            self._keeping = asyncio.ensure_future(talk.sessions.keep(begun, talk.context))
+            self._session = self._session.model_copy(update={"id": heard.session, "begun": True})
+            self._keeping = asyncio.ensure_future(talk.sessions.keep(self._session, talk.context))
+        elif len(heard.files) > files:
+            talk.sessions.beat(self._session.with_files(heard.files), talk.context)
         if heard.is_over and self._limit.when() is None:
             self._limit.reschedule(asyncio.get_running_loop().time() + talk.lingers)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -44,6 +44,12 @@ class Session(BaseModel):
     """Whether the program has told that it is there."""
     total: Usage = Usage()
     """What the program said of its use so far."""
+    files: tuple[str, ...] = ()
+    """What it has changed so far, as it names it."""
+
+    def with_files(self, files: Iterable[str]) -> Session:
+        """Returns it with more files that it has changed."""
+        return self.model_copy(update={"files": tuple(dict.fromkeys((*self.files, *files)))})
 
 
 class _Kept(BaseModel):
@@ -62,18 +68,20 @@ class Sessions:
 
     async def find(self, key: str, context: StepContext) -> Session:
         """Returns the session about a question: what is known of it, or a new one."""
-        shared = await self._ask(context, lambda shared: shared.get(SESSION, key))
-        for found in (shared, context.resume):
-            session = _session(found)
-            if session is not None and session.key == key:
-                return session
-        return Session(key=key, id=str(uuid.uuid5(_NAMESPACE, key)))
+        shared = _session(await self._ask(context, lambda shared: shared.get(SESSION, key)), key)
+        beaten = _session(context.resume.get("session") if isinstance(context.resume, dict) else None, key)
+        session = shared or beaten or Session(key=key, id=str(uuid.uuid5(_NAMESPACE, key)))
+        return session.with_files(beaten.files if beaten else ())
 
     async def keep(self, session: Session, context: StepContext) -> None:
         """Remembers how a session is."""
+        self.beat(session, context)
         value = session.model_dump()
-        context.heartbeat(value)
         await self._ask(context, lambda shared: shared.put(SESSION, session.key, value, KEPT))
+
+    def beat(self, session: Session, context: StepContext) -> None:
+        """Remembers it in the heartbeat alone, where it costs nothing."""
+        context.heartbeat({"session": session.model_dump()})
 
     async def answered(self, key: str, question: Question, context: StepContext) -> Answer | None:
         """Returns the answer that this attempt was given already, by a worker that did not live to tell."""
@@ -109,8 +117,9 @@ def _turn(key: str, question: Question, context: StepContext) -> str:
     return f"{key}#{context.attempt}?{len(answers(question))}"
 
 
-def _session(found: object) -> Session | None:
+def _session(found: object, key: str) -> Session | None:
     try:
-        return Session.model_validate(found)
+        session = Session.model_validate(found)
     except ValidationError:
         return None
+    return session if session.key == key else None

@@ -302,7 +302,7 @@ async def test_a_crashed_session_goes_on_where_it_was(desk: Desk) -> None:
     with pytest.raises(StepFailed, match="crashed"):
         await desk.ask(play)
     resume = desk.kept[-1]
-    assert resume["begun"] is True
+    assert resume["session"]["begun"] is True
     answer = await desk.ask(play, attempt=2, resume=resume)
     assert (answer.output, desk.paid) == ("done", [0, 1, 1, 2])
     assert "--resume" in desk.words[-1]
@@ -366,6 +366,16 @@ async def test_a_question_goes_on_in_the_same_session_with_the_answer(desk: Desk
     assert (second.output, second.usage) == ("painted", Usage(tokens=100, cost=0.01))
     assert desk.paid == [0, 1, 2]
     assert desk.prompts[1] == "You asked: Which colour?\nThe answer: red\n\nGo on with your task."
+
+
+async def test_files_changed_before_a_crash_or_a_question_belong_to_the_answer(desk: Desk) -> None:
+    play = {"turns": [{"write": "a.txt"}, {"crash": True}, {"write": "b.txt"}, {"ask": {"question": "Q?"}}]}
+    with pytest.raises(StepFailed):
+        await desk.ask(play, agent=WRITER)
+    await desk.ask(play, agent=WRITER, attempt=2, resume=desk.kept[-1])
+    given = [{"question": "Q?", "value": 1, "by": "ann"}]
+    answer = await desk.ask(play, agent=WRITER, attempt=2, given=given)
+    assert answer.files == ("a.txt", "b.txt")
 
 
 async def test_a_question_whose_session_is_gone_is_answered_in_the_first_prompt(desk: Desk) -> None:

@@ -129,7 +129,7 @@ class Settings(BaseSettings):
     project: str | None = Field(default=None, examples=["web-shop"])
     plugins: Names = Field(default=(), examples=["mytools,mycompany.agents"])
     """Modules that register tools, agent providers, aggregates and step kinds."""
-    default_model: str | None = Field(default=None, examples=["command:claude -p"])
+    default_model: str | None = Field(default=None, examples=["cli:claude"])
     """Of agents that name no model."""
     task_queue: str = Field(default=TASK_QUEUE, min_length=1, examples=[TASK_QUEUE])
 

@@ -7,15 +7,14 @@ import json
 import random
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from acceptance_place import PATIENCE, Place, kill
+from acceptance_place import PATIENCE, Place, bound, kill
 
 from starter.gateway import TaskClient
 from taskmark.contracts import TaskResult
@@ -27,6 +26,8 @@ AT_ONCE = 4
 """Calls in flight at most."""
 TOKENS = 100
 """Of one turn of the double."""
+KEPT_WITHIN = 0.5
+"""Seconds after which an answer is remembered, whatever happens to who was told it."""
 
 
 def task(calls: int, tokens: int) -> str:
@@ -48,73 +49,58 @@ parallel: true
 """
 
 
-def sessions(place: Place) -> dict[str, dict[str, Any]]:
-    """Returns what the program has kept of each session."""
-    files = (place.root / ".double").glob("*-*.json")
-    return {file.stem: json.loads(file.read_text()) for file in files}
+@dataclass
+class Scene:
+    """A worker that is killed a moment after it has begun to work, and so on; and what its programs note."""
 
-
-def paid(place: Place) -> Counter[tuple[str, Any]]:
-    """Counts how often each turn of each session was paid for."""
-    file = place.root / ".double" / "paid.jsonl"
-    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    return Counter((line["session"], line["turn"]) for line in lines)
-
-
-@dataclass(frozen=True)
-class Killer:
-    """Kills the worker a moment after it has begun to work, and so on."""
-
+    place: Place
+    chance: random.Random
     pause: tuple[float, float]
     """Seconds of that moment, at least and at most."""
     most: int
-    """Kills in one half of the work."""
+    """Kills until something has come to its end."""
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    kills: list[float] = field(default_factory=list)
+    """When each was."""
 
-    async def until(
-        self,
-        end: asyncio.Future[Any],
-        place: Place,
-        workers: list[subprocess.Popen[bytes]],
-        chance: random.Random,
-    ) -> int:
-        """Does so until something has come to its end; returns how often."""
-        kills, known = 0, paid(place).total()
+    async def kill_until(self, end: asyncio.Future[Any]) -> None:
+        """Does so until something has come to its end."""
+        kills, known = 0, len(self.noted("paid"))
         while not end.done():
             await asyncio.wait({end}, timeout=0.05)
-            turns = paid(place).total()
+            turns = len(self.noted("paid"))
             if not end.done() and turns > known and kills < self.most:
-                await asyncio.wait({end}, timeout=chance.uniform(*self.pause))
-                await asyncio.to_thread(kill, workers[-1])
+                await asyncio.wait({end}, timeout=self.chance.uniform(*self.pause))
+                self.kills.append(await asyncio.to_thread(kill, self.workers[-1]))
                 kills, known = kills + 1, turns
-                workers.append(place.worker())
-        return kills
+                self.workers.append(self.place.worker())
+
+    def noted(self, what: str) -> list[dict[str, Any]]:
+        """Returns the turns that were `paid`, or the results that were `told`."""
+        file = self.place.root / ".double" / f"{what}.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    @property
+    def done(self) -> list[int]:
+        """How many turns of each session are done."""
+        files = (self.place.root / ".double").glob("*-*.json")
+        return [json.loads(file.read_text())["done"] for file in files]
 
 
-async def work(make_place: Callable[..., Place], chance: random.Random, calls: int, killer: Killer) -> None:
-    """Runs the task, kills its worker all the while, and checks what was paid."""
-    place = make_place(
-        cli_agents=json.dumps({"claude": {"program": sys.executable, "arguments": ["-I", str(DOUBLE)]}}),
-        heartbeat_seconds=1,
-    )
-    (place.root / "agents" / "coder.md").write_text("---\nname: Coder\nmodel: cli:claude\n---\nCode.\n")
+async def work(scene: Scene, calls: int) -> None:
+    """Runs the task with half of the budget that it needs, then with enough, and checks what was paid."""
     limit = calls * TURNS * TOKENS // 2
-    async with TaskClient.open(place.settings, worker=False) as client:
+    async with TaskClient.open(scene.place.settings, worker=False) as client:
         execution = await client.start(source=task(calls, limit))
+        scene.workers.append(scene.place.worker())
         held = asyncio.ensure_future(_until_it_waits(client, execution))
-        workers = [place.worker()]
-        kills = await killer.until(held, place, workers, chance)
+        await scene.kill_until(held)
         held.result()
-        done = sum(session["done"] for session in sessions(place).values())
-        assert done * TOKENS <= limit + AT_ONCE * TURNS * TOKENS
+        assert sum(scene.done) * TOKENS <= limit + AT_ONCE * TURNS * TOKENS
         await client.raise_limit(execution, "tokens", 10 * limit)
-        waiting = asyncio.ensure_future(client.wait(execution, timeout=20 * PATIENCE))
-        kills += await killer.until(waiting, place, workers, chance)
-        result = await waiting
-    counts = paid(place)
-    again = sum(count - 1 for count in counts.values())
-    repeated = sum(count for (_, turn), count in counts.items() if turn == "again")
-    print(f"{kills} kills: {sum(counts.values())} turns of {calls * TURNS}, {again} anew, {repeated} repeats")
-    _check(result, place, counts, kills, calls)
+        ended = asyncio.ensure_future(client.wait(execution, timeout=20 * PATIENCE))
+        await scene.kill_until(ended)
+    _check(ended.result(), scene, calls)
 
 
 async def _until_it_waits(client: TaskClient, execution: str) -> None:
@@ -129,33 +115,40 @@ async def _until_it_waits(client: TaskClient, execution: str) -> None:
             await asyncio.sleep(0.2)
 
 
-def _check(
-    result: TaskResult, place: Place, counts: Counter[tuple[str, Any]], kills: int, calls: int
-) -> None:
+def _check(result: TaskResult, scene: Scene, calls: int) -> None:
     assert result.status == "completed", result.steps
     assert result.steps["work"].output == ["done"] * calls
-    kept = sessions(place)
-    assert len(kept) == calls, "each call has one session, however often its worker died"
-    # A turn in flight when its worker dies is lost; one that was done is never paid for again.
-    assert all(session["done"] == TURNS for session in kept.values())
-    lost = sum(counts.values()) - calls * TURNS
-    assert lost <= kills * AT_ONCE
+    assert scene.done == [TURNS] * calls, "each call has one session, however often its worker died"
+    paid = scene.noted("paid")
+    again = [turn for turn in paid if turn["turn"] == "again"]
+    print(f"{len(scene.kills)} kills: {len(paid)} turns of {calls * TURNS}, {len(again)} answers asked again")
+    assert len(paid) - calls * TURNS <= len(scene.kills) * AT_ONCE, "only turns in flight are lost"
+    for turn in again:
+        told = min(one["at"] for one in scene.noted("told") if one["session"] == turn["session"])
+        assert any(told < at < told + bound(KEPT_WITHIN) for at in scene.kills), (
+            "nobody died before it was kept"
+        )
     assert result.usage is not None
     assert result.usage.agent_calls == calls
-    used = result.usage.tokens
-    assert used <= (calls * TURNS + kills * AT_ONCE) * TOKENS
+    assert result.usage.tokens <= len(paid) * TOKENS
+
+
+@pytest.fixture
+def scene(make_place: Callable[..., Place], chance: random.Random) -> Scene:
+    """A place with the double in place of Claude Code."""
+    double = {"program": sys.executable, "arguments": ["-I", str(DOUBLE)]}
+    place = make_place(cli_agents=json.dumps({"claude": double}), heartbeat_seconds=1)
+    (place.root / "agents" / "coder.md").write_text("---\nname: Coder\nmodel: cli:claude\n---\nCode.\n")
+    return Scene(place, chance, (0.1, 0.8), most=2)
 
 
 @pytest.mark.semantics("X3", "X4")
-async def test_workers_that_die_pay_for_no_turn_that_was_done_again(
-    make_place: Callable[..., Place], chance: random.Random
-) -> None:
-    await work(make_place, chance, 8, Killer((0.1, 0.8), most=2))
+async def test_workers_that_die_pay_for_no_turn_that_was_done_again(scene: Scene) -> None:
+    await work(scene, 8)
 
 
 @pytest.mark.soak
-async def test_fifty_calls_survive_kills_all_the_while(
-    make_place: Callable[..., Place], chance: random.Random
-) -> None:
-    """The same with more calls and longer pauses at times."""
-    await work(make_place, chance, 50, Killer((0.1, 4.0), most=100))
+async def test_fifty_calls_survive_kills_all_the_while(scene: Scene) -> None:
+    """The same with more calls, without an end of the kills, and with longer pauses at times."""
+    scene.pause, scene.most = (0.1, 3.0), 1000
+    await work(scene, 50)

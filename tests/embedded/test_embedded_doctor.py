@@ -18,7 +18,7 @@ from starter.doctor.check import isolated
 from starter.embedded import binary, command, ports
 from starter.embedded.server import EmbeddedServer, embedded
 from starter.gateway import TaskClient
-from taskmark.settings import Settings
+from taskmark.settings import CliAgentSetting, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -139,6 +139,20 @@ def test_files_that_cannot_be_read_are_found_with_line_and_column(settings: Sett
     settings.agents_dir.mkdir()
     (settings.agents_dir / "bad.md").write_text("---\nname: [\n")
     assert not project.agents(settings).ok
+
+
+def test_agents_that_cannot_be_asked_are_found_with_what_to_do(settings: Settings) -> None:
+    settings.agents_dir.mkdir()
+    (settings.agents_dir / "echo.md").write_text("---\nmodel: command:echo\n---\n")
+    assert project.models(settings).ok
+    (settings.agents_dir / "coder.md").write_text("---\nmodel: cli:claude\n---\n")
+    (settings.agents_dir / "nobody.md").write_text("Nobody answers.\n")
+    gone = {"claude": CliAgentSetting(program="no-such-claude")}
+    check = project.models(settings.model_copy(update={"cli_agents": gone}))
+    assert not check.ok
+    assert "agent coder: no-such-claude: command not found" in check.message
+    assert "agent nobody names no model" in check.message
+    assert "npm install -g @anthropic-ai/claude-code" in str(check.fix)
 
 
 def test_broken_plugins_are_found(settings: Settings) -> None:

@@ -10,7 +10,8 @@ What it plays is in its first prompt, as JSON after `PLAY:` on a line: `turns`, 
     fail, stop            the result it ends with instead, the first time that it comes to it
 
 and `answer`, `structured`, `counts` (`run`: totals of this run, as older versions tell them) and `lingers`.
-Sessions are files under `.double/` in its directory; `paid.jsonl` there has a line for every turn.
+Sessions are files under `.double/` in its directory; `paid.jsonl` there has a line for every turn,
+`told.jsonl` one for every result.
 """
 
 from __future__ import annotations
@@ -125,6 +126,7 @@ class Play:
             print('{"type": "result", "subtype": "succ', end="", flush=True)
             return 0
         result(self.session, ended, self.paid, before)
+        self.note("told")
         time.sleep(self.kept["play"].get("lingers", 0))
         return 1 if ended.get("is_error") else 0
 
@@ -192,8 +194,12 @@ class Play:
 
     def pay(self, turn: object) -> None:
         self.paid += 1
-        with (HOME / "paid.jsonl").open("a") as paid:
-            paid.write(json.dumps({"session": self.session, "turn": turn, "words": sys.argv[1:]}) + "\n")
+        self.note("paid", turn=turn, words=sys.argv[1:])
+
+    def note(self, what: str, **more: object) -> None:
+        line = {"session": self.session, "at": time.time(), **more}
+        with (HOME / f"{what}.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
 
     def keep(self) -> None:
         fresh = self.file.with_suffix(".new")

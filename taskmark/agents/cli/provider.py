@@ -6,18 +6,14 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from taskmark.agents.answering import SHORTER
-from taskmark.agents.cli.hearing import under
 from taskmark.agents.cli.programs import CliProgram, CliSetting
-from taskmark.agents.cli.prompts import answers, meant
+from taskmark.agents.cli.prompts import answers
 from taskmark.agents.cli.running import LINGERS, Run, Talk
 from taskmark.agents.cli.sessions import Session, Sessions, question_key
-from taskmark.contracts import Usage
 from taskmark.errors import Category, StepFailed
 from taskmark.ports import Answer, Health, Question, StepContext
 from taskmark.task.model import Agent
 from taskmark.tools.processes import ProcessLimits
-from taskmark.tools.sizes import capped
 from taskmark.tools.validation import did_you_mean
 
 
@@ -46,10 +42,7 @@ class CliAgents:
         session = await self._sessions.find(key, context)
         if talk.program.chooses_session and not session.begun:
             session = Session(key=key)
-        session, run = await _run(talk, session)
-        answer = await self._taken(talk, session, run)
-        await self._sessions.keep_answer(key, question, context, answer)
-        return answer
+        return _answer(agent, await _run(talk, session))
 
     def health(self, model: str) -> Health:
         """Whether the program that a model names is there."""
@@ -83,24 +76,8 @@ class CliAgents:
     def _setting(self, program: CliProgram) -> CliSetting:
         return self.settings.get(program.name, CliSetting())
 
-    async def _taken(self, talk: Talk, session: Session, run: Run) -> Answer:
-        """Returns what a run answered, and remembers what it used. Raises `StepFailed` if it answered
-        nothing."""
-        heard, spent = run.heard, Usage()
-        session = session.with_files(heard.files)
-        if heard.is_over:
-            spent = heard.used(session.total)
-            talk.context.charge(spent)
-            total = heard.total if heard.total.tokens else session.total
-            now = {"id": heard.session or session.id, "begun": True, "total": total}
-            await self._sessions.keep(session.model_copy(update=now), talk.context)
-        _check(talk.agent, run)
-        output = capped(meant(heard.output), source=f"agent {talk.agent.id}", advice=SHORTER)
-        files = dict.fromkeys(under(talk.context.root, path) for path in session.files)
-        return Answer(output, spent, tuple(files))
 
-
-async def _run(talk: Talk, session: Session) -> tuple[Session, Run]:
+async def _run(talk: Talk, session: Session) -> Run:
     """Runs the program, with its session or with a new one, whichever there is.
 
     Whether a session is there only the program knows: our memory of it may be lost, and it may be on another
@@ -109,20 +86,21 @@ async def _run(talk: Talk, session: Session) -> tuple[Session, Run]:
     resumes = session.begun or bool(session.id and answers(talk.question))
     run = await talk.run(session, resumes=resumes)
     if resumes and talk.program.lacks_session(run.said):
-        session = Session(key=session.key, id="" if talk.program.chooses_session else session.id)
-        return session, await talk.run(session, resumes=False)
+        anew = Session(key=session.key, id="" if talk.program.chooses_session else session.id)
+        return await talk.run(anew, resumes=False)
     if not resumes and talk.program.has_session(run.said):
-        return session, await talk.run(session, resumes=True)
-    return session, run
+        return await talk.run(session, resumes=True)
+    return run
 
 
-def _check(agent: Agent, run: Run) -> None:
-    """Raises `StepFailed` for a run that gave no answer."""
+def _answer(agent: Agent, run: Run) -> Answer:
+    """Returns what a run answered. Raises `StepFailed` if that is nothing."""
     heard, failure = run.heard, run.heard.failure
+    if run.answer is not None:
+        return run.answer
     if failure is not None:
         message = f"agent {agent.id}: {failure.message}"
         raise StepFailed(message, failure.category, hint=failure.hint, retry_after=failure.retry_after)
-    if not heard.is_over:
-        why = f"{heard.trouble}; {run.how}" if heard.trouble else run.how
-        message = f"agent {agent.id}: the program ended without an answer: {why}"
-        raise StepFailed(message, retry_after=heard.retry_after)
+    why = f"{heard.trouble}; {run.how}" if heard.trouble else run.how
+    message = f"agent {agent.id}: the program ended without an answer: {why}"
+    raise StepFailed(message, retry_after=heard.retry_after)

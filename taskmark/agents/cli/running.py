@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from taskmark.agents.cli.hearing import Heard, Lines, Message, without
+from taskmark.agents.answering import SHORTER
+from taskmark.agents.cli.hearing import Heard, Lines, Message, under, without
 from taskmark.agents.cli.programs import Asked, CliProgram, CliSetting
-from taskmark.agents.cli.prompts import first_prompt, next_prompt
+from taskmark.agents.cli.prompts import first_prompt, meant, next_prompt
 from taskmark.agents.cli.sessions import Session, Sessions
 from taskmark.errors import Category, StepFailed
-from taskmark.ports import Question, StepContext
+from taskmark.ports import Answer, Question, StepContext
 from taskmark.task.model import Agent
 from taskmark.tools.processes import Command, Ended, ProcessLimits, run
+from taskmark.tools.sizes import capped
 
 LINGERS: Final = 5.0
 """Seconds that a program has to end by itself once it has answered."""
@@ -30,6 +32,8 @@ class Run:
     heard: Heard
     how: str
     """What is known of its end, besides what was heard."""
+    answer: Answer | None = None
+    """None if it told none."""
 
     @property
     def said(self) -> str:
@@ -61,6 +65,27 @@ class Talk:
             if error.category is Category.CONFIGURATION and error.message.endswith("command not found"):
                 raise StepFailed(error.message, error.category, hint=self.program.install) from error
             raise
+
+    async def taken(self, session: Session, heard: Heard) -> Answer | None:
+        """Remembers how a run has ended, and returns what it answered, None if it failed.
+
+        It is done as soon as the program has told, not when it is gone: whoever dies meanwhile has lost
+        nothing. Raises `StepFailed` for an answer that is too large.
+        """
+        spent = heard.used(session.total)
+        if spent.tokens or spent.cost:
+            self.context.charge(spent)
+        total = heard.total if heard.total.tokens else session.total
+        now = {"id": heard.session or session.id, "begun": True, "total": total}
+        session = session.model_copy(update=now).with_files(heard.files)
+        answer = None
+        if heard.failure is None:
+            output = capped(meant(heard.output), source=f"agent {self.agent.id}", advice=SHORTER)
+            files = dict.fromkeys(under(self.context.root, path) for path in session.files)
+            answer = Answer(output, spent, tuple(files))
+            await self.sessions.keep_answer(session.key, self.question, self.context, answer)
+        await self.sessions.keep(session, self.context)
+        return answer
 
     def _command(self, session: Session, lines: Lines, *, resumes: bool) -> Command:
         prompt = next_prompt(self.question) if resumes else first_prompt(self.agent, self.question)
@@ -116,6 +141,7 @@ class _Listening:
         self._session = session
         self._heard = Heard()
         self._keeping: asyncio.Task[None] | None = None
+        self._taking: asyncio.Task[Answer | None] | None = None
         self._limit = asyncio.timeout(None)
 
     async def until_the_end(self, command: Command) -> Run:
@@ -127,10 +153,11 @@ class _Listening:
         except TimeoutError:
             pass  # it has answered
         finally:
-            if self._keeping is not None:
-                await asyncio.wait({self._keeping})
-        self.lines.close()
-        return Run(self._heard, self._how(ended))
+            self.lines.close()
+            if noting := {task for task in (self._keeping, self._taking) if task is not None}:
+                await asyncio.wait(noting)
+        answer = await self._taking if self._taking is not None else None
+        return Run(self._heard, self._how(ended), answer)
 
     def _how(self, ended: Ended | None) -> str:
         if ended is None:
@@ -148,5 +175,12 @@ class _Listening:
             self._keeping = asyncio.ensure_future(talk.sessions.keep(self._session, talk.context))
         elif len(heard.files) > files:
             talk.sessions.beat(self._session.with_files(heard.files), talk.context)
-        if heard.is_over and self._limit.when() is None:
+        if heard.is_over and self._taking is None:
+            self._taking = asyncio.ensure_future(self._taken())
             self._limit.reschedule(asyncio.get_running_loop().time() + talk.lingers)
+
+    async def _taken(self) -> Answer | None:
+        """Takes the answer once it is remembered that its session has begun: what is known last counts."""
+        if self._keeping is not None:
+            await self._keeping
+        return await self._talk.taken(self._session, self._heard)

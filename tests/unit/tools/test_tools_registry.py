@@ -47,7 +47,8 @@ def plugin(tmp_path: Path) -> Iterator[Callable[..., Registry]]:
 def test_what_is_built_in_needs_no_plugin() -> None:
     registry = load()
     assert set(registry.tools) == BUILTIN
-    assert set(registry.providers) == {"python", "command"}
+    assert set(registry.providers) == {"python", "command", "cli"}
+    assert set(registry.cli_agents) == {"claude", "codex"}
     assert registry.broken == {}
 
 

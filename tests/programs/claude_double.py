@@ -9,7 +9,8 @@ What it plays is in its first prompt, as JSON after `PLAY:` on a line: `turns`, 
     garbage, long, cut    what it prints besides, or in the end
     fail, stop            the result it ends with instead, the first time that it comes to it
 
-and `answer`, `structured`, `counts` (`run`: totals of this run, as older versions tell them) and `lingers`.
+and `answer`, `structured`, `counts` (`run`: totals of this run, as older versions tell them), `lingers` and
+`unended` (its last line has no end).
 Sessions are files under `.double/` in its directory; `paid.jsonl` there has a line for every turn,
 `told.jsonl` one for every result.
 """
@@ -75,11 +76,11 @@ def played(prompt: str) -> dict:
     return {}
 
 
-def tell(message: dict) -> None:
-    print(json.dumps(message), flush=True)
+def tell(message: dict, end: str = "\n") -> None:
+    print(json.dumps(message), end=end, flush=True)
 
 
-def result(session: str, more: dict, here: int, before: int) -> None:
+def result(session: str, more: dict, here: int, before: int, end: str = "\n") -> None:
     """`here` are the turns of this run, `before` those that the totals count besides."""
     whole = here + before
     tell(
@@ -93,7 +94,8 @@ def result(session: str, more: dict, here: int, before: int) -> None:
             "usage": {"input_tokens": here * (TOKENS - 30), "output_tokens": here * 30},
             "modelUsage": {"m": {"inputTokens": whole * (TOKENS - 30), "outputTokens": whole * 30}},
             **more,
-        }
+        },
+        end,
     )
 
 
@@ -125,7 +127,7 @@ class Play:
         if ended.pop("cut", False):
             print('{"type": "result", "subtype": "succ', end="", flush=True)
             return 0
-        result(self.session, ended, self.paid, before)
+        result(self.session, ended, self.paid, before, end="" if "unended" in self.kept["play"] else "\n")
         self.note("told")
         time.sleep(self.kept["play"].get("lingers", 0))
         return 1 if ended.get("is_error") else 0

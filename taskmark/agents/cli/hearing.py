@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ HIDDEN: Final = "***"
 """In place of what nobody may read."""
 MOST_FILES: Final = 1000
 """Files that are told of one run."""
+
+_SESSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,199}")
 
 Message = Mapping[str, Any]
 """One line of what a program prints, as JSON."""
@@ -116,6 +119,11 @@ def _object(line: bytes) -> Message | None:
     except (ValueError, RecursionError):
         return None
     return message if isinstance(message, dict) else None
+
+
+def is_session(name: str) -> bool:
+    """Whether a session can be called so: it is a word of a command line later."""
+    return _SESSION.fullmatch(name) is not None
 
 
 def without(said: str, secrets: tuple[str, ...]) -> str:

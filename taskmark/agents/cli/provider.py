@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from taskmark.agents.cli.programs import CliProgram, CliSetting
 from taskmark.agents.cli.prompts import answers
 from taskmark.agents.cli.running import LINGERS, Run, Talk
 from taskmark.agents.cli.sessions import Session, Sessions, question_key
+from taskmark.contracts import Usage
 from taskmark.errors import Category, StepFailed
 from taskmark.ports import Answer, Health, Question, StepContext
 from taskmark.task.model import Agent
 from taskmark.tools.processes import ProcessLimits
 from taskmark.tools.validation import did_you_mean
+
+_MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@\[\]-]{0,199}")
+"""What can be passed on as the name of a model; never an option."""
 
 
 @dataclass
@@ -65,6 +71,8 @@ class CliAgents:
     def _named(self, model: str) -> tuple[CliProgram, str]:
         """Returns the program that a model names, and the model it passes on. Raises `StepFailed`."""
         name, _, passed = (part.strip() for part in model.partition(":")[2].partition(":"))
+        if passed and _MODEL.fullmatch(passed) is None:
+            raise StepFailed(f"{passed!r:.80} is no name of a model", Category.CONFIGURATION)
         if name not in self.programs:
             raise StepFailed(
                 f"there is no command-line agent {name!r}{did_you_mean(name, self.programs)}",
@@ -85,6 +93,8 @@ async def _run(talk: Talk, session: Session) -> Run:
     """
     resumes = session.begun or bool(session.id and answers(talk.question))
     run = await talk.run(session, resumes=resumes)
+    if run.answer is not None or run.heard.total != Usage():
+        return run  # it was there, whatever was said
     if resumes and talk.program.lacks_session(run.said):
         anew = Session(key=session.key, id="" if talk.program.chooses_session else session.id)
         return await talk.run(anew, resumes=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from taskmark.agents.answering import SHORTER
-from taskmark.agents.cli.hearing import Heard, Lines, Message, under, without
+from taskmark.agents.cli.hearing import Heard, Lines, Message, is_session, under, without
 from taskmark.agents.cli.programs import Asked, CliProgram, CliSetting
 from taskmark.agents.cli.prompts import first_prompt, meant, next_prompt
 from taskmark.agents.cli.sessions import Session, Sessions
@@ -76,7 +76,8 @@ class Talk:
         if spent.tokens or spent.cost:
             self.context.charge(spent)
         total = heard.total if heard.total.tokens else session.total
-        now = {"id": heard.session or session.id, "begun": True, "total": total}
+        name = heard.session if is_session(heard.session) else session.id
+        now = {"id": name, "begun": bool(name), "total": total}
         session = session.model_copy(update=now).with_files(heard.files)
         answer = None
         if heard.failure is None:
@@ -93,7 +94,7 @@ class Talk:
         return Command(
             (self.setting.program or self.program.executable, *self.setting.arguments, *words),
             environment={**self.program.environment, **self.given},
-            stdin=prompt.encode(),
+            stdin=prompt.encode(errors="replace"),
             says=False,
             hear=lines.add,
         )
@@ -150,10 +151,10 @@ class _Listening:
         try:
             async with self._limit:
                 ended = await run(command, self._talk.context, self._talk.limits)
+                self.lines.close()
         except TimeoutError:
             pass  # it has answered
         finally:
-            self.lines.close()
             if noting := {task for task in (self._keeping, self._taking) if task is not None}:
                 await asyncio.wait(noting)
         answer = await self._taking if self._taking is not None else None
@@ -170,7 +171,7 @@ class _Listening:
         talk.program.hear(message, heard)
         if heard.doing:
             talk.context.say(heard.doing)
-        if heard.session and self._keeping is None:
+        if self._keeping is None and is_session(heard.session):
             self._session = self._session.model_copy(update={"id": heard.session, "begun": True})
             self._keeping = asyncio.ensure_future(talk.sessions.keep(self._session, talk.context))
         elif len(heard.files) > files:

@@ -102,7 +102,9 @@ class Sessions:
             return await self._sharing.ask(context.shared, ask)
         except Unreachable as error:
             context.logger.warning("what is known of an agent's session cannot be asked or kept: %s", error)
-            return None
+        except Exception:  # whatever it is, the answer has nothing to do with it
+            context.logger.exception("what is known of an agent's session cannot be asked or kept")
+        return None
 
 
 def question_key(agent: Agent, question: Question, context: StepContext) -> str:

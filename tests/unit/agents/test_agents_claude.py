@@ -10,7 +10,10 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from taskmark.agents.cli.hearing import Heard
 from taskmark.agents.cli.programs import CliSetting, built_in
 from taskmark.agents.cli.provider import CliAgents
 from taskmark.contracts import Usage
@@ -18,6 +21,25 @@ from taskmark.errors import Category, StepFailed, Unreachable
 from taskmark.ports import Answer, Question, StepContext
 from taskmark.task.model import Agent
 
+KEYS = (
+    *("type", "subtype", "session_id", "message", "content", "text", "name", "input", "id", "tool_use_id"),
+    *(
+        "file_path",
+        "is_error",
+        "errors",
+        "result",
+        "structured_output",
+        "usage",
+        "modelUsage",
+        "input_tokens",
+    ),
+    *("total_cost_usd", "rate_limit_info", "resetsAt", "status", "retry_delay_ms", "api_error_status"),
+    *("thread_id", "item", "changes", "path", "error", "command", "query", "inputTokens"),
+)
+KINDS = (
+    *("system", "assistant", "user", "result", "rate_limit_event", "thread.started", "turn.completed"),
+    *("item.completed", "turn.failed", "error"),
+)
 DOUBLE = Path(__file__).parents[2] / "programs" / "claude_double.py"
 AGENT = Agent(id="coder", model="cli:claude:sonnet", prompt="You write code.")
 
@@ -256,6 +278,31 @@ async def test_lines_that_are_no_messages_are_left_out(desk: Desk) -> None:
     assert answer.output == "done"
 
 
+async def test_a_last_line_without_an_end_is_read(desk: Desk) -> None:
+    assert (await desk.ask({"answer": "here", "unended": True})).output == "here"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=6),
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=8), st.sampled_from(KINDS))
+def test_a_message_of_any_shape_hurts_nobody(message: dict[str, Any], kind: str) -> None:
+    for program in built_in().values():
+        heard = Heard()
+        program.hear({**message, "type": kind}, heard)
+        assert heard.used(Usage()).tokens >= 0
+        assert isinstance(heard.doing, str)
+
+
+@pytest.mark.parametrize("model", ["cli:claude:--help", "cli:claude:a b", "cli:claude:x;y"])
+async def test_a_model_is_no_option(desk: Desk, model: str) -> None:
+    with pytest.raises(StepFailed, match="is no name of a model"):
+        await desk.ask({}, agent=AGENT.model_copy(update={"model": model}))
+
+
 async def test_a_program_that_is_not_there_says_how_to_get_it(tmp_path: Path) -> None:
     agents = CliAgents(built_in(), {"claude": CliSetting(program="no-such-claude")})
     assert agents.health("cli:claude").message == "no-such-claude: command not found"
@@ -343,6 +390,15 @@ async def test_an_attempt_that_was_answered_is_not_asked_again(desk: Desk) -> No
     desk.agents = desk.provider()
     assert await desk.ask({"turns": [{"write": "a.txt"}]}, agent=WRITER) == first
     assert desk.paid == [0]
+
+
+@pytest.mark.parametrize(
+    "said", ["Error: Session ID 5 is already in use.", "No conversation found with session ID: 5"]
+)
+async def test_an_answer_that_speaks_of_sessions_is_an_answer(desk: Desk, said: str) -> None:
+    assert (await desk.ask({"answer": said})).output == said
+    await desk.ask({"answer": said}, attempt=2)
+    assert desk.paid == [0, "again"]
 
 
 async def test_another_attempt_or_other_inputs_are_asked(desk: Desk) -> None:

@@ -88,6 +88,20 @@ async def test_a_crashed_thread_goes_on_and_counts_once(context: StepContext) ->
     assert (answer.usage, again.usage) == (Usage(tokens=200), Usage(tokens=100))
 
 
+async def test_a_thread_whose_name_would_be_an_option_is_not_resumed(context: StepContext) -> None:
+    told = [
+        {"type": "thread.started", "thread_id": "--danger"},
+        {"type": "turn.completed", "usage": {"input_tokens": 1}},
+    ]
+    shows = f"import json, sys; said = {{'type': 'agent_message', 'text': str(sys.argv)}}; told = {told}\n"
+    shows += "told.insert(1, {'type': 'item.completed', 'item': said})\n"
+    shows += "for message in told: print(json.dumps(message))"
+    agents = CliAgents(built_in(), {"codex": CliSetting(program=sys.executable, arguments=("-c", shows))})
+    for attempt in (1, 2):
+        answer = await agents.ask(AGENT, Question("Do it.", {}), replace(context, attempt=attempt))
+        assert "--danger" not in answer.output
+
+
 async def test_a_thread_that_is_gone_begins_anew(context: StepContext) -> None:
     with pytest.raises(StepFailed):
         await ask(context, {"crash": True})

@@ -11,8 +11,7 @@ What it plays is in its first prompt, as JSON after `PLAY:` on a line: `turns`, 
 
 and `answer`, `structured`, `counts` (`run`: totals of this run, as older versions tell them), `lingers` and
 `unended` (its last line has no end).
-Sessions are files under `.double/` in its directory; `paid.jsonl` there has a line for every turn,
-`told.jsonl` one for every result.
+Sessions are files under `.double/` in its directory; `paid.jsonl` there has a line for every turn.
 """
 
 from __future__ import annotations
@@ -128,7 +127,6 @@ class Play:
             print('{"type": "result", "subtype": "succ', end="", flush=True)
             return 0
         result(self.session, ended, self.paid, before, end="" if "unended" in self.kept["play"] else "\n")
-        self.note("told")
         time.sleep(self.kept["play"].get("lingers", 0))
         return 1 if ended.get("is_error") else 0
 
@@ -196,11 +194,8 @@ class Play:
 
     def pay(self, turn: object) -> None:
         self.paid += 1
-        self.note("paid", turn=turn, words=sys.argv[1:])
-
-    def note(self, what: str, **more: object) -> None:
-        line = {"session": self.session, "at": time.time(), **more}
-        with (HOME / f"{what}.jsonl").open("a") as file:
+        line = {"session": self.session, "turn": turn, "words": sys.argv[1:], "at": time.time()}
+        with (HOME / "paid.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
 
     def keep(self) -> None:

@@ -60,6 +60,7 @@ def arguments() -> argparse.Namespace:
     for flag in ("--tools", "--model", "--json-schema"):
         parser.add_argument(flag, default="")
     parser.add_argument("--allowedTools", nargs="+", default=[])
+    parser.add_argument("--disallowedTools", nargs="+", required=True)
     parser.add_argument("--max-turns", type=int)
     parser.add_argument("--max-budget-usd", type=float)
     which = parser.add_mutually_exclusive_group(required=True)

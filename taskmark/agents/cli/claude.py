@@ -17,6 +17,7 @@ from taskmark.agents.cli.hearing import Heard, Message, last_line, number, objec
 from taskmark.agents.cli.programs import READING, Asked, CliProgram
 from taskmark.errors import Category, StepFailed
 from taskmark.task.model import Json
+from taskmark.tools.confinement import STATE_DIRECTORY
 
 OURS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -36,6 +37,8 @@ UNASKED: Final = frozenset({"Read", "Grep", "Glob", "LS", "NotebookRead"})
 """Need no rule: below its directory they may read, elsewhere nothing."""
 EDITS_BELOW: Final = "Edit(./**)"
 """The rule that lets every editing tool change files below its directory, and nowhere else."""
+ENGINES_OWN: Final = tuple(f"{tool}(**/{STATE_DIRECTORY}/**)" for tool in ("Read", "Edit"))
+"""What is denied whatever else is allowed: the engine's own state, as to our file tools."""
 LONGEST_WAIT: Final = 6 * 3600.0
 _TOOL: Final = re.compile(r"([A-Z][A-Za-z]*)(\(.+\))?")
 
@@ -77,8 +80,13 @@ class Claude(CliProgram):
     executable = "claude"
     install = "npm install -g @anthropic-ai/claude-code, on every worker"
     environment: ClassVar[Mapping[str, str]] = MappingProxyType(
-        # A worker's program must not change under it, and nobody needs what else it would send.
-        {"DISABLE_AUTOUPDATER": "1", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
+        {
+            # A worker's program must not change under it, and nobody needs what else it would send.
+            "DISABLE_AUTOUPDATER": "1",
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            # A `@/etc/passwd` in a prompt, which may come from anywhere, would be read without a question.
+            "CLAUDE_CODE_DISABLE_ATTACHMENTS": "1",
+        }
     )
 
     def arguments(self, asked: Asked) -> tuple[str, ...]:
@@ -89,6 +97,7 @@ class Claude(CliProgram):
         words += ["--strict-mcp-config", "--setting-sources", "user", "--disable-slash-commands"]
         words += ["--tools", ",".join(tools)]
         words += ["--resume" if asked.resumes else "--session-id", asked.session]
+        words += ["--disallowedTools", *ENGINES_OWN]
         if rules:
             words += ["--allowedTools", *rules]
         if asked.model:

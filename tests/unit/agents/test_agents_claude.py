@@ -129,6 +129,8 @@ async def test_an_agent_without_tools_may_only_read(desk: Desk) -> None:
     assert words[words.index("--tools") + 1] == "Read,Grep,Glob"
     assert "--allowedTools" not in words
     assert words[words.index("--permission-mode") + 1] == "dontAsk"
+    denied = words.index("--disallowedTools")
+    assert words[denied + 1 : denied + 3] == ["Read(**/.taskmark/**)", "Edit(**/.taskmark/**)"]
 
 
 @pytest.mark.parametrize(
@@ -331,7 +333,8 @@ async def test_only_variables_that_are_named_are_passed_and_none_is_told(
         await agents.ask(AGENT, Question("Do it.", {}), StepContext(root=tmp_path))
     assert "secret-key-12345" not in caught.value.message
     assert "OTHER_KEY" not in caught.value.message
-    assert "DISABLE_AUTOUPDATER" in caught.value.message
+    for name in ("DISABLE_AUTOUPDATER", "CLAUDE_CODE_DISABLE_ATTACHMENTS"):
+        assert name in caught.value.message
 
 
 async def test_a_key_in_an_answer_is_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,6 +108,7 @@ class Wiring:
         )
 
     def _configured(self, settings: Settings) -> Configured:
+        from taskmark.agents.cli.programs import CliSetting
         from taskmark.tools.built_in import Configured
         from taskmark.tools.network import NetworkPolicy
 
@@ -130,6 +131,7 @@ class Wiring:
             browser_memory=settings.browser_memory,
             mcp_servers=settings.mcp_servers,
             models=self._models(),
+            cli_agents={name: CliSetting(**one.model_dump()) for name, one in settings.cli_agents.items()},
         )
 
     def _models(self) -> Models:

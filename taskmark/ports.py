@@ -212,7 +212,10 @@ class NoTools:
 
 
 class AgentProvider(Protocol):
-    """Asks agents whose `model` begins with its prefix."""
+    """Asks agents whose `model` begins with its prefix.
+
+    It may also have `health(model)`, which returns the `Health` of what answers for a model.
+    """
 
     async def ask(self, agent: Agent, question: Question, context: StepContext) -> Answer:
         """Returns the agent's answer. Cancellation must leave nothing running."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 from pydantic import BaseModel
 
 from taskmark.agents.answering import FunctionProvider
+from taskmark.agents.cli.programs import CliProgram
 from taskmark.errors import Category, StepFailed
 from taskmark.ports import AgentProvider, StepContext, Tool
 from taskmark.privacy.detecting import NAMES as BUILTIN_DETECTORS
@@ -39,7 +40,15 @@ Aggregate = Callable[[Sequence[Json], Mapping[str, Json]], Awaitable[Json]]
 """Values and the step's `with`, to one value."""
 StepKind = Callable[[str, str, dict[str, Json], StepContext], Awaitable[Json]]
 """Value, description and `with` of a step, and where it runs, to its output."""
-ComponentKind = Literal["tool", "aggregate", "step kind", "agent provider", "detector", "search provider"]
+ComponentKind = Literal[
+    "tool",
+    "aggregate",
+    "step kind",
+    "agent provider",
+    "command-line agent",
+    "detector",
+    "search provider",
+]
 Defined = TypeVar("Defined", bound=Callable[..., Any])
 Found = TypeVar("Found")
 
@@ -103,6 +112,11 @@ def agent_provider(prefix: str) -> Callable[[Defined], Defined]:
     return lambda defined: _mark("agent provider", prefix, defined)
 
 
+def cli_agent(defined: type[CliProgram]) -> type[CliProgram]:
+    """Registers a program that answers for models `cli:<its name>`, on a subclass of `CliProgram`."""
+    return _mark("command-line agent", str(getattr(defined, "name", defined.__name__)), defined)
+
+
 def detector(name: str, *, hints: tuple[str, ...] = ()) -> Callable[[Defined], Defined]:
     """Registers a detector of personal data: `f(text)` returns the `(start, end)` of each thing it finds,
     which becomes `[name]` in the history store and the logs.
@@ -145,6 +159,8 @@ class Registry:
     """Those of plugins."""
     providers: dict[str, AgentProvider] = field(default_factory=dict)
     """By the prefix of the model."""
+    cli_agents: dict[str, CliProgram] = field(default_factory=dict)
+    """By the name after `cli:`."""
     detectors: dict[str, Detector] = field(default_factory=dict)
     """Those of plugins."""
     search_providers: dict[str, MakeProvider] = field(default_factory=dict)
@@ -239,6 +255,7 @@ class Registry:
             "aggregate": self.aggregates,
             "step kind": self.kinds,
             "agent provider": self.providers,
+            "command-line agent": self.cli_agents,
             "detector": self.detectors,
             "search provider": self.search_providers,
         }
@@ -287,18 +304,23 @@ def tool_of(defined: Any) -> Tool[Any]:
 
 def _builtin(path: Sequence[Path], configured: Configured) -> Registry:
     """Returns a registry of what needs no plugin."""
+    from taskmark.agents.cli.programs import built_in as built_in_programs
+    from taskmark.agents.cli.provider import CliAgents
     from taskmark.agents.commands import CommandAgents
     from taskmark.agents.functions import FunctionAgents
     from taskmark.agents.llm.configured import POOL
     from taskmark.agents.llm.provider import LanguageModels
     from taskmark.tools.search_providers import BUILT_IN as BUILTIN_SEARCH
 
+    programs = built_in_programs()
     registry = Registry(
         providers={
             "python": FunctionAgents(paths=path, limits=configured.limits),
             "command": CommandAgents(limits=configured.limits),
             **dict.fromkeys((*configured.models.providers, POOL), LanguageModels(configured.models)),
+            "cli": CliAgents(programs, configured.cli_agents, configured.limits),
         },
+        cli_agents=programs,
     )
     tools = built_in(configured, path, registry.search_providers)
     registry.tools.update({tool.name: tool for tool in tools})
@@ -307,6 +329,7 @@ def _builtin(path: Sequence[Path], configured: Configured) -> Registry:
         ("aggregate", BUILTIN_AGGREGATES),
         ("step kind", tuple(sorted(BUILT_IN_KINDS))),
         ("agent provider", tuple(registry.providers)),
+        ("command-line agent", tuple(programs)),
         ("detector", BUILTIN_DETECTORS),
         ("search provider", tuple(BUILTIN_SEARCH)),
     )
@@ -397,11 +420,19 @@ def _detector(component: Component) -> Detector:
     return Detector(component.name, component.defined, hints=component.hints)
 
 
+def _cli_agent(component: Component) -> CliProgram:
+    """Returns the program. Raises `ValueError`, or whatever its constructor raises."""
+    if not (isinstance(component.defined, type) and issubclass(component.defined, CliProgram)):
+        raise ValueError("@cli_agent goes on a subclass of CliProgram")
+    return component.defined()
+
+
 _MAKERS: Final[dict[ComponentKind, Callable[[Component], Any]]] = {
     "tool": _tool,
     "aggregate": _aggregate,
     "step kind": _kind,
     "agent provider": _provider,
+    "command-line agent": _cli_agent,
     "detector": _detector,
     "search provider": _search_provider,
 }

@@ -153,6 +153,16 @@ class AgentSetting(_Set):
     timeout: Duration | None = None
 
 
+class CliAgentSetting(_Set):
+    """What is set for one command-line agent."""
+
+    program: str | None = Field(default=None, min_length=1)
+    env: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    max_turns: int | None = Field(default=None, ge=1)
+    max_cost: float | None = Field(default=None, gt=0)
+
+
 class Settings(BaseSettings):
     """What can be set. Built by `Settings()`, which raises `InvalidSettings` for a wrong value."""
 
@@ -177,7 +187,7 @@ class Settings(BaseSettings):
     project: str | None = Field(default=None, examples=["web-shop"])
     plugins: Names = Field(default=(), examples=["mytools,mycompany.agents"])
     """Modules that register tools, agent providers, aggregates and step kinds."""
-    default_model: str | None = Field(default=None, examples=["command:claude -p"])
+    default_model: str | None = Field(default=None, examples=["cli:claude"])
     """Of agents that name no model."""
     providers: Annotated[dict[str, ProviderSetting], NoDecode] = Field(
         default_factory=dict,
@@ -315,6 +325,13 @@ class Settings(BaseSettings):
     """MCP servers by name, in the form people keep under `mcpServers`: `command`, `args` and `env`, or `url`
     and `headers`; `${NAME}` is a variable of the worker's."""
 
+    cli_agents: Annotated[dict[str, CliAgentSetting], NoDecode] = Field(
+        default_factory=dict,
+        examples=['{"claude": {"env": ["ANTHROPIC_API_KEY"], "maxTurns": 40, "maxCost": 2.5}}'],
+    )
+    """Per command-line agent: `program` (where it is), `env` (variables of the worker's that it is given),
+    `arguments` (added to its command line), and `maxTurns` and `maxCost` of a call."""
+
     # whom steps may tell
     smtp_url: str | None = Field(
         default=None, repr=False, examples=["smtp://user:password@mail.example.com:587", "smtps://…"]
@@ -403,6 +420,7 @@ class Settings(BaseSettings):
         "tools",
         "sql_databases",
         "mcp_servers",
+        "cli_agents",
         "webhooks",
         "chat_channels",
         "providers",

@@ -36,6 +36,7 @@ def checks(settings: Settings) -> list[Check]:
         project.plugins,
         project.tasks,
         project.agents,
+        project.models,
         project.store,
     ]
     return [*(isolated(checker, settings) for checker in checkers), *cluster.checks(settings)]

@@ -127,6 +127,22 @@ def _ask_all(settings: Settings, read: Check) -> Check:
     return Check("agents", False, "\n".join(health.message for health in unable), unable[0].hint)
 
 
+def models(settings: Settings) -> Check:
+    """Whether every agent can be asked on this machine, as far as that can be told without asking."""
+    from starter.wiring import Wiring
+    from taskmark.agents.asking import Asking
+    from taskmark.task.agent_files import agent_ids, load_agent
+
+    asking = Asking(Wiring(settings).registry.provider, settings.default_model)
+    folder = settings.agents_dir
+    known = [agent for name in agent_ids(folder) if (agent := load_agent(folder, name))]
+    unhealthy = [found for agent in known if not (found := asking.health(agent)).healthy]
+    if not unhealthy:
+        return Check("models", True, f"All of {len(known)} agents can be asked, as far as can be told.")
+    hints = dict.fromkeys(found.hint for found in unhealthy if found.hint)
+    return Check("models", False, "\n".join(found.message for found in unhealthy), "; or: ".join(hints))
+
+
 def _read_all(name: str, folder: Path, readers: Sequence[Callable[[], object]]) -> Check:
     problems = [problem for read in readers if (problem := _problem(read))]
     if problems:

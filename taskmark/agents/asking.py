@@ -61,7 +61,7 @@ class Asking:
             raise StepFailed(
                 f"agent {agent.id} names no model, and no default model is set",
                 Category.CONFIGURATION,
-                hint=f"write `model:` in agents/{agent.id}.md, such as `command:claude -p {{prompt}}` or "
+                hint=f"write `model:` in agents/{agent.id}.md, such as `cli:claude` or "
                 "`python:module:function`, or set TASKMARK_DEFAULT_MODEL",
             )
         spelled = self.spelled(named)

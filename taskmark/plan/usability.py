@@ -76,7 +76,11 @@ def unusable(
     """Returns what of a task's tools and agents cannot be used, with the steps that would."""
     wrong = [
         *(Unusable(kind="tool", name=t.name, reason=t.message, hint=t.hint) for t in tools if not t.healthy),
-        *(Unusable(kind="agent", name=a.id, reason=a.problem) for a in agents if a.problem),
+        *(
+            Unusable(kind="agent", name=a.id, reason=a.problem.removeprefix(f"agent {a.id}: "))
+            for a in agents
+            if a.problem
+        ),
     ]
     if not wrong:
         return ()

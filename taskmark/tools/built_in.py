@@ -11,6 +11,7 @@ from taskmark.agents.llm.configured import Models
 from taskmark.ports import Tool
 
 if TYPE_CHECKING:
+    from taskmark.agents.cli.programs import CliSetting
     from taskmark.tools.network import NetworkPolicy
     from taskmark.tools.processes import ProcessLimits
     from taskmark.tools.search_providers import MakeProvider
@@ -53,6 +54,8 @@ class Configured:
     """Entries of `mcpServers` by name."""
     models: Models = field(default_factory=Models)
     """Language models."""
+    cli_agents: Mapping[str, CliSetting] = field(default_factory=dict)
+    """Of command-line agents, by name."""
 
 
 def built_in(

@@ -111,6 +111,8 @@ class Command:
     """Kept open in the command, under the same numbers."""
     says: bool = True
     """Whether who watches is shown the last line that it has printed."""
+    hear: Callable[[bytes], None] | None = None
+    """Is given what it prints on standard output, as it comes. It must not raise."""
 
 
 @dataclass
@@ -322,7 +324,9 @@ class _Supervised:
         assert process.stdout is not None
         assert process.stderr is not None
         reading = asyncio.gather(
-            self._read(process.stdout, self.stdout), self._read(process.stderr, self.stderr), process.wait()
+            self._read(process.stdout, self.stdout, self.command.hear),
+            self._read(process.stderr, self.stderr),
+            process.wait(),
         )
         try:
             await self._launcher_gone()
@@ -344,10 +348,14 @@ class _Supervised:
             await stream.drain()
         stream.close()
 
-    async def _read(self, stream: asyncio.StreamReader, capture: Capture) -> None:
+    async def _read(
+        self, stream: asyncio.StreamReader, capture: Capture, hear: Callable[[bytes], None] | None = None
+    ) -> None:
         """Keeps the end of what is printed, and ends a command that prints without end."""
         while chunk := await stream.read(CHUNK):
             capture.add(chunk)
+            if hear is not None:
+                hear(chunk)
             if self.command.says and (line := capture.last_line):
                 self.say(line)
             if self._printed_too_much:

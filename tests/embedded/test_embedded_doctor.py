@@ -18,7 +18,7 @@ from starter.doctor.check import isolated
 from starter.embedded import binary, command, ports
 from starter.embedded.server import EmbeddedServer, embedded
 from starter.gateway import TaskClient
-from taskmark.settings import Settings
+from taskmark.settings import CliAgentSetting, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -157,6 +157,20 @@ def test_agents_that_nobody_can_be_asked_for_are_named(
     assert check.fix == "set ANTHROPIC_API_KEY for the workers"
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk")
     assert project.agents(settings).ok
+
+
+def test_agents_that_cannot_be_asked_are_found_with_what_to_do(settings: Settings) -> None:
+    settings.agents_dir.mkdir()
+    (settings.agents_dir / "echo.md").write_text("---\nmodel: command:echo\n---\n")
+    assert project.models(settings).ok
+    (settings.agents_dir / "coder.md").write_text("---\nmodel: cli:claude\n---\n")
+    (settings.agents_dir / "nobody.md").write_text("Nobody answers.\n")
+    gone = {"claude": CliAgentSetting(program="no-such-claude")}
+    check = project.models(settings.model_copy(update={"cli_agents": gone}))
+    assert not check.ok
+    assert "agent coder: no-such-claude: command not found" in check.message
+    assert "agent nobody names no model" in check.message
+    assert "npm install -g @anthropic-ai/claude-code" in str(check.fix)
 
 
 def test_broken_plugins_are_found(settings: Settings) -> None:

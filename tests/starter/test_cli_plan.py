@@ -238,3 +238,37 @@ def test_a_step_that_chooses_its_agent_shows_among_whom(tmp_path: Path) -> None:
     assert "? agent: {{ item }} - Well? → among bob · for 2 items" in shown
     assert "? agent: {{ 'a' ~ execution.id }} - Well? → among ann, bob" in shown
     assert "3 calls to 2 agents" in shown
+
+
+ASKS = "# Ask\n## Phase: A\n### Steps\n- agent: coder - Do it\n"
+
+
+@pytest.fixture
+def asks(project, monkeypatch):
+    """A task whose agent is a program that is not there."""
+    (project / "tasks" / "ask.md").write_text(ASKS)
+    (project / "agents").mkdir()
+    (project / "agents" / "coder.md").write_text("---\nname: Coder\nmodel: cli:claude\n---\nCode.\n")
+    monkeypatch.setenv("TASKMARK_CLI_AGENTS", '{"claude": {"program": "no-such-claude"}}')
+    return project
+
+
+def test_an_agent_whose_program_is_not_there_is_in_the_way(asks, capsys):
+    plan = document(capsys, "ask")
+    (problem,) = plan["problems"]
+    assert problem == (
+        "agent coder: no-such-claude: command not found "
+        "(npm install -g @anthropic-ai/claude-code, on every worker)"
+    )
+    assert plan["agents"][0]["model"] == "cli:claude"
+
+
+def test_a_start_warns_of_an_agent_whose_program_is_not_there(asks):
+    """It begins all the same: the program may come, and other phases may not need it."""
+    started = taskmark(asks, "start", "ask")
+    assert started.returncode == 0
+    assert (
+        "warning: agent coder cannot be asked: agent coder: no-such-claude: command not found"
+        in started.stderr
+    )
+    assert "hint: npm install -g @anthropic-ai/claude-code" in started.stderr

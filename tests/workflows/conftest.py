@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 for folder in (HERE, HERE / "plugins", HERE.parent):
     sys.path.insert(0, str(folder))
 
-from engine import UNCACHED, Curious, Engine, Forgetful, Patient, make_root  # noqa: E402 - found by the path above
+from engine import CLAUDE, UNCACHED, Curious, Engine, Forgetful, Patient, make_root  # noqa: E402 - found by the path above
 from model_server import ModelServer, model_server  # noqa: E402 - found by the path above
 
 from starter.connection import connected  # noqa: E402 - found by the path above
@@ -54,6 +54,7 @@ async def engine(tmp_path_factory: pytest.TempPathFactory, models: ModelServer) 
         catch_up_seconds=0.5,
         step_timeout_seconds=60,
         circuit_seconds=1,
+        cli_agents={"claude": {"program": sys.executable, "arguments": ("-I", str(CLAUDE))}},
         tools={
             "rare": {"retry": {"maxAttempts": 5, "backoffMs": 1}},
             "slow": {"timeout": "300ms"},

@@ -26,11 +26,14 @@ PATIENCE = 60.0
 
 AGENTS = {"ann": "probe:yes", "bob": "probe:yes", "cid": "probe:no", "dud": "probe:fail", "eve": "probe:echo"}
 AGENTS |= {"fay": "probe:asks", "gus": "probe:asks"}
+AGENTS |= {"cla": "cli:claude:sonnet"}
 AGENTS |= {
     "tok": "probe:use-10-0.5",
     "big": "probe:use-40-2.0",
     "fla": "probe:flaky-1",
 }
+
+CLAUDE = Path(__file__).parents[1] / "programs" / "claude_double.py"
 
 UNCACHED = bool(os.environ.get("TASKMARK_TEST_UNCACHED"))
 """Whether the worker of the tests keeps no workflow in memory.

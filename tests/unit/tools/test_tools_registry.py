@@ -48,7 +48,8 @@ def test_what_is_built_in_needs_no_plugin() -> None:
     registry = load()
     assert set(registry.tools) == BUILTIN
     models = {"anthropic", "openai", "openrouter", "deepseek", "ollama", "pool"}
-    assert set(registry.providers) == {"python", "command"} | models
+    assert set(registry.providers) == {"python", "command", "cli"} | models
+    assert set(registry.cli_agents) == {"claude", "codex"}
     assert registry.broken == {}
 
 

@@ -1,0 +1,127 @@
+"""What is remembered of an agent's session, so that what was paid for is not paid for again.
+
+It is in two places: the heartbeat, which a later attempt gets, and what workers share, which is written at
+once and outlives the attempt. Either may be missing; then a session costs more, and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from taskmark.agents.cli.prompts import answers
+from taskmark.contracts import Usage
+from taskmark.errors import Unreachable
+from taskmark.ports import Answer, Question, StepContext
+from taskmark.shared import Shared
+from taskmark.task.model import Agent
+from taskmark.tools.sharing import Sharing
+
+SESSION, ANSWER = "cli-session", "cli-answer"
+KEPT: Final = 30 * 86400.0
+"""Seconds for which a session is remembered: as long as Claude Code keeps its own record of it."""
+REPEATABLE: Final = 86400.0
+"""Seconds for which an answer is; it serves a worker that takes over from one that died."""
+_NAMESPACE: Final = uuid.UUID("6f1c7c0e-9f0b-5d6e-8a51-3f3f0a3f5c11")
+
+Value = TypeVar("Value")
+
+
+class Session(BaseModel):
+    """A conversation with a program, as far as we have to know it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    """Of the question that it is about."""
+    id: str = ""
+    begun: bool = False
+    """Whether the program has told that it is there."""
+    total: Usage = Usage()
+    """What the program said of its use so far."""
+    files: tuple[str, ...] = ()
+    """What it has changed so far, as it names it."""
+
+    def with_files(self, files: Iterable[str]) -> Session:
+        """Returns it with more files that it has changed."""
+        return self.model_copy(update={"files": tuple(dict.fromkeys((*self.files, *files)))})
+
+
+class _Kept(BaseModel):
+    """An answer as it is remembered."""
+
+    output: Any = None
+    usage: Usage | None = None
+    files: tuple[str, ...] = ()
+
+
+class Sessions:
+    """Remembers the sessions of all agents of this worker."""
+
+    def __init__(self) -> None:
+        self._sharing = Sharing()
+
+    async def find(self, key: str, context: StepContext) -> Session:
+        """Returns the session about a question: what is known of it, or a new one."""
+        shared = _session(await self._ask(context, lambda shared: shared.get(SESSION, key)), key)
+        beaten = _session(context.resume.get("session") if isinstance(context.resume, dict) else None, key)
+        session = shared or beaten or Session(key=key, id=str(uuid.uuid5(_NAMESPACE, key)))
+        return session.with_files(beaten.files if beaten else ())
+
+    async def keep(self, session: Session, context: StepContext) -> None:
+        """Remembers how a session is."""
+        self.beat(session, context)
+        value = session.model_dump()
+        await self._ask(context, lambda shared: shared.put(SESSION, session.key, value, KEPT))
+
+    def beat(self, session: Session, context: StepContext) -> None:
+        """Remembers it in the heartbeat alone, where it costs nothing."""
+        context.heartbeat({"session": session.model_dump()})
+
+    async def answered(self, key: str, question: Question, context: StepContext) -> Answer | None:
+        """Returns the answer that this attempt was given already, by a worker that did not live to tell."""
+        found = await self._ask(context, lambda shared: shared.get(ANSWER, _turn(key, question, context)))
+        if found is None:
+            return None
+        kept = _Kept.model_validate(found)
+        return Answer(kept.output, kept.usage, kept.files)
+
+    async def keep_answer(self, key: str, question: Question, context: StepContext, answer: Answer) -> None:
+        """Remembers an answer of this attempt."""
+        kept = _Kept(output=answer.output, usage=answer.usage, files=answer.files).model_dump()
+        turn = _turn(key, question, context)
+        await self._ask(context, lambda shared: shared.put(ANSWER, turn, kept, REPEATABLE))
+
+    async def _ask(self, context: StepContext, ask: Callable[[Shared], Value]) -> Value | None:
+        try:
+            return await self._sharing.ask(context.shared, ask)
+        except Unreachable as error:
+            context.logger.warning("what is known of an agent's session cannot be asked or kept: %s", error)
+        except Exception:  # whatever it is, the answer has nothing to do with it
+            context.logger.exception("what is known of an agent's session cannot be asked or kept")
+        return None
+
+
+def question_key(agent: Agent, question: Question, context: StepContext) -> str:
+    """Returns the key of a question: the same in every attempt of a step, another if the step's inputs are
+    others. What people answered meanwhile belongs to the same question."""
+    asked: Mapping[str, Any] = {name: value for name, value in question.context.items() if name != "answers"}
+    parts = [context.idempotency_key, agent.id, agent.model, agent.prompt, question.instruction, asked]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _turn(key: str, question: Question, context: StepContext) -> str:
+    return f"{key}#{context.attempt}?{len(answers(question))}"
+
+
+def _session(found: object, key: str) -> Session | None:
+    try:
+        session = Session.model_validate(found)
+    except ValidationError:
+        return None
+    return session if session.key == key else None

@@ -14,9 +14,13 @@ from engine import Engine
 from model_server import ModelServer, Reply
 from observing import stored_attempts
 
+from starter.backfill import Rebuilt, backfill
 from taskmark.contracts import span_id
 from taskmark.records import AttemptRecord
 from taskmark.store.checking import check
+from taskmark.task import check_text
+from taskmark.task.catalog import Catalog
+from taskmark.task.model import Agent
 
 HAIKU = "anthropic:claude-haiku-4-5"
 
@@ -206,6 +210,9 @@ async def test_what_a_failed_question_used_is_charged(engine: Engine, models: Mo
     assert result.usage is not None
     assert result.usage.tokens == 120
     assert next(one for one in await told(engine, result.execution_id, 2) if one.step == "ask").tokens == 120
+    again = Rebuilt()
+    await backfill(engine.client.client, again, only=[result.execution_id])
+    assert 120 in [one.tokens for one in again.records if isinstance(one, AttemptRecord)]
 
 
 @pytest.mark.semantics("A6")
@@ -267,6 +274,17 @@ async def test_an_agents_timeout_ends_the_question(
     result = await engine.run(asking(agent(engine, id, timeout=own), "retry: {maxAttempts: 1}"))
     assert result.steps["ask"].error is not None
     assert "its timeout of 0.4 s" in result.steps["ask"].error.message
+
+
+@pytest.mark.semantics("A9")
+async def test_a_timeout_that_no_file_could_say_is_none(engine: Engine, models: ModelServer) -> None:
+    """A definition that was made by a program may hold anything; no workflow hangs for it."""
+    checked = check_text(f"# Odd\n\n{asking('odd')}", catalog=Catalog.default()).definition
+    assert checked is not None
+    odd = Agent(id="odd", model=HAIKU, metadata={"timeout": "soon"})
+    definition = checked.model_copy(update={"agents": {"odd": odd}})
+    execution = await engine.client.start(definition=definition)
+    assert (await engine.wait(execution)).steps["ask"].output == "yes"
 
 
 @pytest.mark.semantics("R25")

@@ -62,6 +62,7 @@ async def engine(tmp_path_factory: pytest.TempPathFactory, models: ModelServer) 
         providers={
             "anthropic": {"baseUrl": models.url, "keys": ["KEY_OF_TESTS"]},
             "openai": {"baseUrl": f"{models.url}/v1", "keys": ["KEY_OF_TESTS"]},
+            "shaky": {"baseUrl": f"{models.url}/v1", "keys": ["KEY_OF_TESTS"]},
         },
         models={"short": "openai:gpt-4o-mini"},
         agents={"hasty": {"timeout": "400ms"}},

@@ -299,6 +299,20 @@ async def test_an_answer_is_used_again_within_its_time(engine: Engine, models: M
     assert again.usage is None or again.usage.tokens == 0
 
 
+@pytest.mark.semantics("R23")
+async def test_a_provider_that_is_down_is_left_alone(engine: Engine, models: ModelServer) -> None:
+    """After five failures in a row nobody calls it for a while; a call with a fallback goes on without it."""
+    models.say = lambda _: Reply(status=503)
+    down = agent(engine, "down", "shaky:gpt-4o-mini")
+    text = asking(down, "retry: {maxAttempts: 6, backoffMs: 1}", "fallback: {value: without it}")
+    result = await engine.run(text)
+    assert result.steps["ask"].output == "without it"
+    assert len(models.asked) == 5
+    attempts = await told(engine, result.execution_id, 6)
+    assert attempts[-1].error is not None
+    assert attempts[-1].error.type == "circuit_open"
+
+
 @pytest.mark.semantics("A10")
 async def test_a_key_is_nowhere_to_be_read(
     engine: Engine, models: ModelServer, caplog: pytest.LogCaptureFixture

@@ -18,16 +18,13 @@ HERE = Path(__file__).parent
 for folder in (HERE, HERE / "plugins", HERE.parent):
     sys.path.insert(0, str(folder))
 
-from engine import UNCACHED, Curious, Engine, Forgetful, Patient, make_root  # noqa: E402 - found by the path above
+from engine import MODEL_KEY, UNCACHED, Curious, Engine, Forgetful, Patient, make_root  # noqa: E402 - found by the path above
 from model_server import ModelServer, model_server  # noqa: E402 - found by the path above
 
 from starter.connection import connected  # noqa: E402 - found by the path above
 from starter.gateway import TaskClient  # noqa: E402 - found by the path above
 from starter.working import working  # noqa: E402 - found by the path above
 from taskmark.settings import Settings  # noqa: E402 - found by the path above
-
-MODEL_KEY = "sk-of-the-tests-of-the-engine"
-"""What nobody may ever read again: not in history, the store, logs or errors."""
 
 
 @pytest.fixture(scope="session")

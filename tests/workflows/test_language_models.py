@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MODEL_KEY
-from engine import Engine
+from engine import MODEL_KEY, Engine
 from model_server import ModelServer, Reply
 from observing import stored_attempts
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from taskmark.contracts import StepCall, StepDone, StepStatus, span_id
+from taskmark.contracts import SHORT, StepCall, StepDone, StepStatus, span_id
 from taskmark.errors import Category, StepFailed
 from taskmark.failures import failure_from
 from taskmark.identity import worker_identity
@@ -97,7 +97,7 @@ class AgentTools:
         tool = self._registry.tools.get(call.name)
         fields = {
             "kind": "tool",
-            "name": call.name,
+            "name": call.name[:SHORT],  # of a tool that there is not, as long as the model likes
             "step": f"{asked.step}/{call.number}",
             "description": "",
             "arguments": arguments,

@@ -56,8 +56,11 @@ def task(items: int, budget: int) -> str:
 class Killer:
     """Kills one of two workers again and again, and starts another one each time."""
 
-    def __init__(self, place: Place, client: TaskClient, models: ModelServer, every: float) -> None:
-        """`every` is in seconds."""
+    def __init__(
+        self, place: Place, client: TaskClient, models: ModelServer, every: float, most: int
+    ) -> None:
+        """It kills `most` workers, `every` so many seconds."""
+        self._most = most
         self._models = models
         self._every = every
         self._place = place
@@ -67,12 +70,12 @@ class Killer:
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
-        """Goes on until it is cancelled."""
+        """Goes on until it has killed enough, or is cancelled."""
         self._workers = [self._place.worker(), self._place.worker()]
         for worker in self._workers:
             await polls(self._client, worker)
         self.ready.set()
-        while True:
+        while len(self.kills) < self._most:
             await asyncio.sleep(self._every)
             while len(self._models.asked) < len(self._models.answered) + 2:
                 await asyncio.sleep(0.02)  # a kill in the middle of nothing proves nothing
@@ -95,14 +98,14 @@ def paid_twice(server: ModelServer, kills: list[float]) -> dict[tuple[int, int],
 
 
 async def asks_under_kills(
-    make_place: Callable[..., Place], models: ModelServer, items: int, limit: int, every: float
+    make_place: Callable[..., Place], models: ModelServer, items: int, limit: int, every: float, most: int
 ) -> tuple[TaskResult, list[float]]:
     """Runs the task under kills: to its limit, and after a raise to its end."""
     providers = json.dumps({"openai": {"baseUrl": f"{models.url}/v1", "keys": ["KEY_OF_TESTS"]}})
     place = make_place(providers=providers)
     (place.root / "agents/ann.md").write_text("---\nmodel: openai:gpt-4o-mini\ntools: LS\n---\nBe ann.\n")
     async with TaskClient.open(place.settings, worker=False) as client:
-        killer = Killer(place, client, models, every)
+        killer = Killer(place, client, models, every, most)
         killing = asyncio.create_task(killer.run())
         try:
             await killer.ready.wait()
@@ -137,10 +140,17 @@ async def _at_limit(client: TaskClient, execution: str) -> None:
 
 
 async def check(
-    make_place: Callable[..., Place], models: ModelServer, *, items: int, limit: int, every: float, kills: int
+    make_place: Callable[..., Place],
+    models: ModelServer,
+    *,
+    items: int,
+    limit: int,
+    every: float,
+    kills: int,
+    most: int,
 ) -> None:
     """Runs the task and checks what was paid for."""
-    result, killed = await asks_under_kills(make_place, models, items, limit, every)
+    result, killed = await asks_under_kills(make_place, models, items, limit, every, most)
     again = _again(models)
     print(f"{len(killed)} kills, {len(models.answered)} answers, {again} of them again")
     assert len(killed) >= kills
@@ -164,7 +174,7 @@ async def test_no_answer_is_paid_for_twice_while_workers_are_killed(
     make_place: Callable[..., Place], models: ModelServer
 ) -> None:
     """Twelve questions of two answers each, with a budget that ends in the middle."""
-    await check(make_place, models, items=12, limit=8 * TOKENS, every=0.5, kills=1)
+    await check(make_place, models, items=12, limit=8 * TOKENS, every=0.5, kills=1, most=3)
 
 
 @pytest.mark.soak
@@ -173,7 +183,7 @@ async def test_no_answer_of_fifty_questions_is_paid_for_twice_while_workers_are_
     make_place: Callable[..., Place], models: ModelServer
 ) -> None:
     """The same with fifty."""
-    await check(make_place, models, items=50, limit=40 * TOKENS, every=3.0, kills=6)
+    await check(make_place, models, items=50, limit=40 * TOKENS, every=3.0, kills=6, most=1_000)
 
 
 def test_an_answer_that_is_paid_for_twice_is_found(models: ModelServer) -> None:

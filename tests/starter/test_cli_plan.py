@@ -267,8 +267,5 @@ def test_a_start_warns_of_an_agent_whose_program_is_not_there(asks):
     """It begins all the same: the program may come, and other phases may not need it."""
     started = taskmark(asks, "start", "ask")
     assert started.returncode == 0
-    assert (
-        "warning: agent coder cannot be asked: agent coder: no-such-claude: command not found"
-        in started.stderr
-    )
+    assert "warning: agent coder cannot be asked: no-such-claude: command not found" in started.stderr
     assert "hint: npm install -g @anthropic-ai/claude-code" in started.stderr

@@ -18,16 +18,22 @@ HERE = Path(__file__).parent
 for folder in (HERE, HERE / "plugins", HERE.parent):
     sys.path.insert(0, str(folder))
 
-from engine import CLAUDE, UNCACHED, Curious, Engine, Forgetful, Patient, make_root  # noqa: E402 - found by the path above
+from engine import (  # noqa: E402 - found by the path above
+    CLAUDE,
+    MODEL_KEY,
+    UNCACHED,
+    Curious,
+    Engine,
+    Forgetful,
+    Patient,
+    make_root,
+)
 from model_server import ModelServer, model_server  # noqa: E402 - found by the path above
 
 from starter.connection import connected  # noqa: E402 - found by the path above
 from starter.gateway import TaskClient  # noqa: E402 - found by the path above
 from starter.working import working  # noqa: E402 - found by the path above
 from taskmark.settings import Settings  # noqa: E402 - found by the path above
-
-MODEL_KEY = "sk-of-the-tests-of-the-engine"
-"""What nobody may ever read again: not in history, the store, logs or errors."""
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +69,7 @@ async def engine(tmp_path_factory: pytest.TempPathFactory, models: ModelServer) 
         providers={
             "anthropic": {"baseUrl": models.url, "keys": ["KEY_OF_TESTS"]},
             "openai": {"baseUrl": f"{models.url}/v1", "keys": ["KEY_OF_TESTS"]},
+            "shaky": {"baseUrl": f"{models.url}/v1", "keys": ["KEY_OF_TESTS"]},
         },
         models={"short": "openai:gpt-4o-mini"},
         agents={"hasty": {"timeout": "400ms"}},

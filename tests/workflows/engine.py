@@ -34,6 +34,8 @@ AGENTS |= {
 }
 
 CLAUDE = Path(__file__).parents[1] / "programs" / "claude_double.py"
+MODEL_KEY = "sk-of-the-tests-of-the-engine"
+"""Of the provider of language models: nobody may ever read it, in history, the store, logs or errors."""
 
 UNCACHED = bool(os.environ.get("TASKMARK_TEST_UNCACHED"))
 """Whether the worker of the tests keeps no workflow in memory.

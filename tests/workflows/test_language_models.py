@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MODEL_KEY
-from engine import Engine
+from engine import MODEL_KEY, Engine
 from model_server import ModelServer, Reply
 from observing import stored_attempts
 
+from starter.backfill import Rebuilt, backfill
 from taskmark.contracts import span_id
 from taskmark.records import AttemptRecord
 from taskmark.store.checking import check
+from taskmark.task import check_text
+from taskmark.task.catalog import Catalog
+from taskmark.task.model import Agent
 
 HAIKU = "anthropic:claude-haiku-4-5"
 
@@ -206,6 +209,9 @@ async def test_what_a_failed_question_used_is_charged(engine: Engine, models: Mo
     assert result.usage is not None
     assert result.usage.tokens == 120
     assert next(one for one in await told(engine, result.execution_id, 2) if one.step == "ask").tokens == 120
+    again = Rebuilt()
+    await backfill(engine.client.client, again, only=[result.execution_id])
+    assert 120 in [one.tokens for one in again.records if isinstance(one, AttemptRecord)]
 
 
 @pytest.mark.semantics("A6")
@@ -269,6 +275,17 @@ async def test_an_agents_timeout_ends_the_question(
     assert "its timeout of 0.4 s" in result.steps["ask"].error.message
 
 
+@pytest.mark.semantics("A9")
+async def test_a_timeout_that_no_file_could_say_is_none(engine: Engine, models: ModelServer) -> None:
+    """A definition that was made by a program may hold anything; no workflow hangs for it."""
+    checked = check_text(f"# Odd\n\n{asking('odd')}", catalog=Catalog.default()).definition
+    assert checked is not None
+    odd = Agent(id="odd", model=HAIKU, metadata={"timeout": "soon"})
+    definition = checked.model_copy(update={"agents": {"odd": odd}})
+    execution = await engine.client.start(definition=definition)
+    assert (await engine.wait(execution)).steps["ask"].output == "yes"
+
+
 @pytest.mark.semantics("R25")
 async def test_an_answer_is_used_again_within_its_time(engine: Engine, models: ModelServer) -> None:
     """The model is not asked, and nothing is charged."""
@@ -279,6 +296,20 @@ async def test_an_answer_is_used_again_within_its_time(engine: Engine, models: M
     assert again.steps["ask"].output == "from the first time"
     assert len(models.asked) == 1
     assert again.usage is None or again.usage.tokens == 0
+
+
+@pytest.mark.semantics("R23")
+async def test_a_provider_that_is_down_is_left_alone(engine: Engine, models: ModelServer) -> None:
+    """After five failures in a row nobody calls it for a while; a call with a fallback goes on without it."""
+    models.say = lambda _: Reply(status=503)
+    down = agent(engine, "down", "shaky:gpt-4o-mini")
+    text = asking(down, "retry: {maxAttempts: 6, backoffMs: 1}", "fallback: {value: without it}")
+    result = await engine.run(text)
+    assert result.steps["ask"].output == "without it"
+    assert len(models.asked) == 5
+    attempts = await told(engine, result.execution_id, 6)
+    assert attempts[-1].error is not None
+    assert attempts[-1].error.type == "circuit_open"
 
 
 @pytest.mark.semantics("A10")

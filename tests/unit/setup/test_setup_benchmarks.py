@@ -40,6 +40,13 @@ def test_both_engines_do_the_same_work_and_leave_what_is_counted(tmp_path: Path)
 
 
 @pytest.mark.soak
+def test_what_an_agent_costs_beside_its_model_is_timed(tmp_path: Path) -> None:
+    found = results("agents", tmp_path / "agents.json")
+    assert len(found["agents"]) == 6
+    assert found["whole_step_ms"] > 0
+
+
+@pytest.mark.soak
 def test_the_layers_of_a_worker_are_told_apart(tmp_path: Path) -> None:
     layers = results("layers", tmp_path / "layers.json")["ms_per_step"]["layers"]
     assert {"SDK core, Rust", "recorder and store", "our workflow code"} <= set(layers)

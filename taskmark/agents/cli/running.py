@@ -85,6 +85,7 @@ class Talk:
             files = dict.fromkeys(under(self.context.root, path) for path in session.files)
             answer = Answer(output, spent, tuple(files))
             await self.sessions.keep_answer(session.key, self.question, self.context, answer)
+        self.sessions.beat(session, self.context)
         await self.sessions.keep(session, self.context)
         return answer
 
@@ -174,7 +175,9 @@ class _Listening:
         if self._keeping is None and is_session(heard.session):
             self._session = self._session.model_copy(update={"id": heard.session, "begun": True})
             self._keeping = asyncio.ensure_future(talk.sessions.keep(self._session, talk.context))
-        elif len(heard.files) > files:
+            files = -1
+        if self._keeping is not None and len(heard.files) > files:
+            # At once, not with what is kept beside: of all beats only the newest counts.
             talk.sessions.beat(self._session.with_files(heard.files), talk.context)
         if heard.is_over and self._taking is None:
             self._taking = asyncio.ensure_future(self._taken())

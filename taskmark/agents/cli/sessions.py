@@ -74,8 +74,7 @@ class Sessions:
         return session.with_files(beaten.files if beaten else ())
 
     async def keep(self, session: Session, context: StepContext) -> None:
-        """Remembers how a session is."""
-        self.beat(session, context)
+        """Remembers how a session is, where all workers find it."""
         value = session.model_dump()
         await self._ask(context, lambda shared: shared.put(SESSION, session.key, value, KEPT))
 

@@ -437,6 +437,26 @@ async def test_files_changed_before_a_crash_or_a_question_belong_to_the_answer(d
     assert answer.files == ("a.txt", "b.txt")
 
 
+async def test_what_is_told_in_one_breath_with_the_session_is_remembered_with_it(tmp_path: Path) -> None:
+    uses = {"type": "tool_use", "id": "1", "name": "Write", "input": {"file_path": str(tmp_path / "a.txt")}}
+    result = {"type": "tool_result", "tool_use_id": "1", "is_error": False}
+    messages = [
+        {"type": "system", "subtype": "init", "session_id": "0c5ec453-ef58-4c33-8505-b987db5a45fc"},
+        {"type": "assistant", "message": {"content": [uses]}},
+        {"type": "user", "message": {"content": [result]}},
+    ]
+    text = "".join(json.dumps(message) + "\n" for message in messages)
+    setting = CliSetting(
+        program=sys.executable, arguments=("-I", "-c", f"print({text!r}); raise SystemExit(1)")
+    )
+    kept: list[Any] = []
+    with pytest.raises(StepFailed):
+        await CliAgents(built_in(), {"claude": setting}).ask(
+            WRITER, Question("Do it.", {}), StepContext(root=tmp_path, heartbeat=kept.append)
+        )
+    assert kept[-1]["session"]["files"] == (str(tmp_path / "a.txt"),)
+
+
 async def test_a_question_whose_session_is_gone_is_answered_in_the_first_prompt(desk: Desk) -> None:
     given = [{"question": "Which colour?", "value": "red", "by": "ann"}]
     assert (await desk.ask({"answer": "painted"}, given=given)).output == "painted"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from activities.boundary import Heart, last_details, supervised
 from activities.circuits import Circuits
 from activities.companions import Companions
 from activities.places import Places
+from activities.secret_values import SecretValues
 from activities.sharing import Sharing
 from taskmark.circuit import Rules
 from taskmark.contracts import (
@@ -38,6 +40,8 @@ from taskmark.identity import worker_identity
 from taskmark.inquiries import inquiry
 from taskmark.ports import Answer, Artifacts, Question, Recorder, StepContext
 from taskmark.registry import Registry
+from taskmark.secrets.sharing import MaskedShared
+from taskmark.secrets.vault import Vault
 from taskmark.shared import MemoryShared, Shared
 from taskmark.task.model import Agent, Json
 from taskmark.tools.sizes import capped, is_light
@@ -61,16 +65,19 @@ class StepActivities:
         shared: Shared | None = None,
         rules: Rules | None = None,
         places: Places | None = None,
+        vault: Vault | None = None,
     ) -> None:
         """`shared` is what workers share, or only this one knows it; `rules` are of its circuit breakers,
-        `places` for how much may be called at once."""
+        `places` for how much may be called at once, `vault` knows secrets."""
         self._registry = registry
         self._ask = ask
         self._artifacts = artifacts
         self._recorder = recorder
         self._root = root
         self._companions = Companions()
-        self._shared = shared or MemoryShared()
+        self._vault = vault or Vault()
+        self._masks = self._vault.masks
+        self._shared = MaskedShared(shared or MemoryShared(), self._masks)
         sharing = Sharing(self._shared)
         self._circuits = Circuits(sharing, rules or Rules())
         self._answers = Answers(sharing)
@@ -115,13 +122,14 @@ class StepActivities:
             given = is_light(call.arguments, call.context, call.values)
             resolved = await _beside(resolve, call, self._artifacts, at_once=given)
             context = self._context(call, heart)
+            await SecretValues(self._vault, call).learn()
             done = await self._answered(resolved, context, body)
             asks = call.agent is not None and inquiry(done.output) is not None
             return await self._kept(done, INLINE_LIMIT if asks else call.inline_limit)
 
         run = activity.info().workflow_run_id or ""
         with self._companions.running(run):
-            done = await supervised(call, work, self._recorder)
+            done = await supervised(call, work, self._recorder, self._masks)
         if call.together:
             await self._companions.end_together(run)
         return done
@@ -135,14 +143,14 @@ class StepActivities:
             return kept
         async with self._places.taken(call, context):
             done = await body(call, context)
-        done = done.model_copy(update={"resources": context.resources or None})
+        done = self._masks.model(done.model_copy(update={"resources": context.resources or None}))
         if inquiry(done.output) is None:  # who asks a person has not answered
             await self._answers.keep(call, version, done)
         return done
 
     async def _tool(self, call: StepCall, context: StepContext) -> StepDone:
         tool = self._registry.tool(call.name)
-        parameters = tool.validate(call.arguments)
+        parameters = tool.validate(await SecretValues(self._vault, call).arguments())
         async with self._circuits.guard(call.name, tool.target(parameters), call.timeout):
             return StepDone(output=await tool.execute(parameters, context))
 
@@ -162,7 +170,8 @@ class StepActivities:
 
     async def _kind(self, call: StepCall, context: StepContext) -> StepDone:
         handle = self._registry.kind(call.kind)
-        return StepDone(output=await handle(call.name, call.description, call.arguments, context))
+        arguments = await SecretValues(self._vault, call).arguments()
+        return StepDone(output=await handle(call.name, call.description, arguments, context))
 
     def _context(self, call: StepCall, heart: Heart) -> StepContext:
         return StepContext(
@@ -186,6 +195,8 @@ class StepActivities:
             refresh_credentials=call.refresh_credentials,
             journal=call.journal,
             shared=self._shared,
+            secret=SecretValues(self._vault, call).get,
+            hide=partial(self._masks.text, cut=True),
         )
 
     async def _kept(self, done: StepDone, limit: int) -> StepDone:

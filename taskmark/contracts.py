@@ -24,6 +24,7 @@ from pydantic import (
 
 from taskmark.errors import Failure
 from taskmark.task.model import LONGEST, Agent, AskAbove, Json, Phase, TaskDefinition
+from taskmark.task.secret_references import Place
 
 # --- public names ---------------------------------------------------------------------------------
 
@@ -550,6 +551,8 @@ class PhaseStart(Message):
     """What the phases before it used, where it may have to estimate."""
     reuse: Reuse | None = None
     """Given if the execution goes on from an earlier one."""
+    secrets: tuple[str, ...] = ()
+    """Names of the secrets that the task may use."""
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -803,6 +806,10 @@ class StepCall(Message):
     """Where what its phase changes is remembered, so that it can be brought back; None: nowhere."""
     waits: bool = False
     """Whether it waits for what is known to be down, instead of failing."""
+    secrets: tuple[str, ...] = ()
+    """Names of the secrets that the task may use, never values."""
+    secret_places: tuple[Place, ...] = ()
+    """Where in the arguments which of them goes. Nothing else in them stands for a secret."""
 
 
 class StepDone(Message):

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from pydantic import BaseModel
 
 from taskmark.contracts import Usage
+from taskmark.errors import Category, StepFailed
 from taskmark.records import Record
 from taskmark.shared import MemoryShared, Shared
 from taskmark.task.model import Agent, Json
@@ -21,6 +22,11 @@ Parameters = TypeVar("Parameters", bound=BaseModel)
 
 def _no_heartbeat(*_details: Any) -> None:
     """Heartbeats go nowhere where nobody listens."""
+
+
+def _no_secret(name: str) -> str:
+    """There are no secrets where nobody keeps any."""
+    raise StepFailed(f"there is no secret {name} here", Category.CONFIGURATION)
 
 
 def _unheard(_text: str) -> None:
@@ -62,6 +68,12 @@ class StepContext:
     """Where what its phase changes is remembered (`taskmark.tools.journal`); None: nowhere."""
     shared: Shared = field(default_factory=MemoryShared)
     """What workers remember together."""
+    secret: Callable[[str], str] = _no_secret
+    """Returns a secret that the task declares, by its name; from then on it is masked wherever it may be
+    shown. It may wait for a command: call it in a thread if the tool is `async`. Raises `StepFailed`."""
+    hide: Callable[[str], str] = str
+    """Takes known secrets out of a text, also what a cut has left of one at its ends. What a call returns,
+    says or raises is masked anyway: it is for who cuts a text, or writes it where nobody masks."""
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("taskmark.step"))
 
 

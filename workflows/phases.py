@@ -292,6 +292,7 @@ class PhaseRunner:
             cause=request.cause,
             **self._budgets(definition),
             reuse=offered(request, self._earlier, definition, phase.slug),
+            secrets=definition.secrets,
         )
 
     def _budgets(self, definition: TaskDefinition) -> dict[str, Any]:

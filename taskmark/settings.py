@@ -433,6 +433,11 @@ class Settings(BaseSettings):
         return _chosen_cluster(os.environ)
 
     @property
+    def encrypts(self) -> bool:
+        """Whether what Temporal keeps is encrypted."""
+        return bool(self.encryption_keys) or self.encryption_keys_file is not None
+
+    @property
     def uses_postgres(self) -> bool:
         """Whether the history store is a PostgreSQL that other machines share."""
         return self.database_url.startswith("postgresql")

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def codec() -> Exit:
-    """Serve the codec endpoint of the Web UI and the Temporal CLI, until Ctrl-C.
+    """Decrypt for the Web UI and the Temporal CLI.
 
-    It decrypts with the keys of TASKMARK_ENCRYPTION_KEYS what was encrypted with them.
+    Serves their codec endpoint until Ctrl-C, with the keys of TASKMARK_ENCRYPTION_KEYS.
     """
     from starter.cli.clients import settings
 

@@ -48,6 +48,8 @@ class Knowledge:
     agents: Sequence[PlannedAgent] = ()
     """Those the task reaches."""
     experience: Experience = field(default_factory=Experience)
+    secrets: Sequence[str] = ()
+    """Why secrets cannot be used, of those that the task names and that cannot."""
 
 
 def preview(
@@ -267,6 +269,7 @@ class _Previewing:
             if not tool.healthy:
                 yield f"tool {tool.name} cannot be used: {tool.message or 'it gives no reason'}"
         yield from (agent.problem for agent in self.knowledge.agents if agent.problem)
+        yield from self.knowledge.secrets
         yield from self._over_budget(phases)
 
     def _over_budget(self, phases: Sequence[PlannedPhase]) -> Iterator[str]:

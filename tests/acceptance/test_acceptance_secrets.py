@@ -21,11 +21,14 @@ from urllib.parse import quote
 import pytest
 from acceptance_place import PATIENCE, PLUGINS, Place, eventually, polls
 
+from starter.backfill import backfill
 from starter.beats import Beats
 from starter.embedded.binary import look
 from starter.embedded.ports import any_free
 from starter.gateway import TaskClient
+from starter.replaying import of_executions, replayed
 from taskmark.contracts import Progress, TaskResult
+from taskmark.store.memory import MemoryRecorder
 from taskmark.task.secret_references import placeholder
 
 SECRETS = {f"S{number:02}": f"mk{number:02}-{os.urandom(9).hex()}" for number in range(1, 31)}
@@ -292,6 +295,7 @@ UNTOLD = {"S23"}
 """A notification is given it, of whose answer nothing is kept."""
 
 
+@pytest.mark.semantics("X1")
 async def test_nothing_of_thirty_secrets_is_left_anywhere_after_a_run(
     make_place: Callable[..., Place], echo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -418,6 +422,7 @@ MARKERS = set(
 )
 
 
+@pytest.mark.semantics("X5")
 @pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
 async def test_temporal_keeps_no_text_of_a_task_where_it_is_encrypted(
     make_place: Callable[..., Place], echo: str, encrypted: bool
@@ -438,6 +443,7 @@ async def test_temporal_keeps_no_text_of_a_task_where_it_is_encrypted(
         shown = shown_by_temporal(place, client, execution)
         if encrypted:
             await _is_readable_by_the_codec(place, client, execution)
+            await _is_readable_by_us(place, client, execution)
         worker.terminate()
         worker.wait(60)
         temporal, store = left_by(place, "state/temporal.db*"), left_by(place, "state/taskmark.db*")
@@ -456,6 +462,20 @@ async def _is_readable_by_the_codec(place: Place, client: TaskClient, execution:
         assert is_in(marker, shown)
     codec.terminate()
     assert codec.wait(PATIENCE) == 0
+
+
+async def _is_readable_by_us(place: Place, client: TaskClient, execution: str) -> None:
+    """Whatever reads histories: replays, backfill, another run that goes on from there."""
+    told = (await replayed(of_executions(client.client, [execution])))[execution]
+    assert (told.affected, told.histories) == (False, 4)
+    kept = MemoryRecorder()
+    done = await backfill(client.client, kept, only=[execution])
+    assert done.problems == []
+    assert "OUTPUTTEXT INPUTTEXT" in repr(kept.attempts(execution))
+    again = await client.retry_from(execution)
+    assert (await client.wait(again, timeout=PATIENCE)).status == "failed"
+    (printed,) = [step for step in (await client.progress(again)).phases[0].steps if step.id == "printed"]
+    assert printed.reused == execution
 
 
 def _without_secrets(text: str) -> str:

@@ -189,6 +189,7 @@ async def test_a_large_output_is_masked_before_it_becomes_an_artifact(
     assert artifacts.load(done.output["$artifact"]).count(b"[secret TOKEN]") == 10_000
 
 
+@pytest.mark.semantics("X2")
 @pytest.mark.parametrize(
     "hostile",
     ["[secret TOKEN]", "{{ secrets.TOKEN }}", "secret://TOKEN", "[secret OTHER]", {"$secret": "TOKEN"}],
@@ -228,6 +229,7 @@ async def test_what_a_task_declares_is_masked_in_steps_that_do_not_use_it(
     assert (GIVEN, done.output["value"]) == ([OTHER], "[secret OTHER]")
 
 
+@pytest.mark.semantics("X3")
 async def test_a_step_that_does_not_use_a_missing_secret_runs(registry: Registry, tmp_path: Path) -> None:
     request = call(name="keep", arguments={"value": 1}, secrets=("MISSING",))
     assert (await run(registry, tmp_path, request)).output["value"] == 1
@@ -251,6 +253,7 @@ async def test_a_registered_kind_is_given_secrets_too(registry: Registry, tmp_pa
     assert done.output == len(TOKEN)
 
 
+@pytest.mark.semantics("X4")
 async def test_credentials_are_asked_for_anew_after_they_were_refused(
     registry: Registry, tmp_path: Path
 ) -> None:

@@ -220,6 +220,7 @@ def test_a_secret_too_short_to_be_hidden_is_refused() -> None:
     assert "123" not in str(raised.value)
 
 
+@pytest.mark.semantics("X4")
 def test_a_secret_is_used_again_until_it_expires_and_asked_for_anew_then() -> None:
     clock = Clock()
     source = Changing(100, clock)

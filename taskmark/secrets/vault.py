@@ -54,14 +54,19 @@ class Vault:
             return known.value
 
     def learn(self, names: Iterable[str], *, project: str | None = None) -> None:
-        """Has secrets masked that a call may come across. What cannot be had is left out."""
-        for name in names:
-            if self._clock() < self._missed.get(name, 0.0):
-                continue
+        """Has secrets masked that a call may come across. What cannot be had is left out, and for a while not
+        asked for again. If who knows them does not answer, that counts for all: a call must not wait for each.
+        """
+        wanted = [name for name in names if self._clock() >= self._missed.get(name, 0.0)]
+        for position, name in enumerate(wanted):
             try:
                 self.get(name, project=project)
-            except StepFailed:
-                self._missed[name] = self._clock() + MISSING_SECONDS
+            except StepFailed as error:
+                is_down = error.category is Category.TRANSIENT
+                missed = wanted[position:] if is_down else [name]
+                self._missed |= dict.fromkeys(missed, self._clock() + MISSING_SECONDS)
+                if is_down:
+                    return
 
     def missing(self, names: Iterable[str], *, project: str | None = None) -> list[StepFailed]:
         """Returns why secrets could not be used here, of those that could not."""

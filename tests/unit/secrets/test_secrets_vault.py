@@ -262,6 +262,25 @@ def test_learning_masks_what_is_there_and_asks_seldom_for_what_is_not() -> None:
     assert [error.message for error in vault.missing(["A", "B"])] == ["there is no secret B here"]
 
 
+def test_who_does_not_answer_is_waited_for_once_and_not_for_each_secret() -> None:
+    asked: list[str] = []
+
+    class Down:
+        def find(self, name: str) -> Found | None:
+            asked.append(name)
+            raise StepFailed("it does not answer")
+
+        def where(self, name: str) -> str:
+            return name
+
+    vault = Vault([Down()])
+    vault.learn(["A", "B", "C"])
+    vault.learn(["A", "B", "C"])
+    assert asked == ["A"]
+    with pytest.raises(StepFailed, match="does not answer"):
+        vault.get("B")  # who needs it asks
+
+
 # --- settings -------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 from taskmark.contracts import StepCall
 from taskmark.errors import Category, StepFailed
@@ -42,15 +43,15 @@ class SecretValues:
         if self._call.secrets:
             await asyncio.to_thread(self._vault.learn, self._call.secrets, project=self._call.project)
 
-    async def arguments(self) -> dict[str, Json]:
-        """Returns the call's arguments with secrets in their places. Raises `StepFailed`."""
-        call = self._call
-        if not call.secret_places:
-            return call.arguments
-        try:
-            filled = await asyncio.to_thread(fill, call.arguments, call.secret_places, self.get)
-        except LookupError as error:
-            reason = f"a secret does not fit into the arguments: {error}"
-            raise StepFailed(reason, Category.CONFIGURATION) from None
-        assert isinstance(filled, dict)
-        return filled
+
+async def filled_in(call: StepCall, secret: Callable[[str], str]) -> dict[str, Json]:
+    """Returns a call's arguments with secrets in their places. Raises `StepFailed`."""
+    if not call.secret_places:
+        return call.arguments
+    try:
+        filled = await asyncio.to_thread(fill, call.arguments, call.secret_places, secret)
+    except LookupError as error:
+        reason = f"a secret does not fit into the arguments: {error}"
+        raise StepFailed(reason, Category.CONFIGURATION) from None
+    assert isinstance(filled, dict)
+    return filled

@@ -17,7 +17,7 @@ from activities.boundary import Heart, last_details, supervised
 from activities.circuits import Circuits
 from activities.companions import Companions
 from activities.places import Places
-from activities.secret_values import SecretValues
+from activities.secret_values import SecretValues, filled_in
 from activities.sharing import Sharing
 from taskmark.circuit import Rules
 from taskmark.contracts import (
@@ -121,8 +121,9 @@ class StepActivities:
         async def work(heart: Heart) -> StepDone:
             given = is_light(call.arguments, call.context, call.values)
             resolved = await _beside(resolve, call, self._artifacts, at_once=given)
-            context = self._context(call, heart)
-            await SecretValues(self._vault, call).learn()
+            secrets = SecretValues(self._vault, call)
+            await secrets.learn()
+            context = self._context(call, heart, secrets)
             done = await self._answered(resolved, context, body)
             asks = call.agent is not None and inquiry(done.output) is not None
             return await self._kept(done, INLINE_LIMIT if asks else call.inline_limit)
@@ -150,7 +151,7 @@ class StepActivities:
 
     async def _tool(self, call: StepCall, context: StepContext) -> StepDone:
         tool = self._registry.tool(call.name)
-        parameters = tool.validate(await SecretValues(self._vault, call).arguments())
+        parameters = tool.validate(await filled_in(call, context.secret))
         async with self._circuits.guard(call.name, tool.target(parameters), call.timeout):
             return StepDone(output=await tool.execute(parameters, context))
 
@@ -170,10 +171,10 @@ class StepActivities:
 
     async def _kind(self, call: StepCall, context: StepContext) -> StepDone:
         handle = self._registry.kind(call.kind)
-        arguments = await SecretValues(self._vault, call).arguments()
+        arguments = await filled_in(call, context.secret)
         return StepDone(output=await handle(call.name, call.description, arguments, context))
 
-    def _context(self, call: StepCall, heart: Heart) -> StepContext:
+    def _context(self, call: StepCall, heart: Heart, secrets: SecretValues) -> StepContext:
         return StepContext(
             root=self._root,
             execution_id=call.execution_id,
@@ -195,7 +196,7 @@ class StepActivities:
             refresh_credentials=call.refresh_credentials,
             journal=call.journal,
             shared=self._shared,
-            secret=SecretValues(self._vault, call).get,
+            secret=secrets.get,
             hide=partial(self._masks.text, cut=True),
         )
 

@@ -8,7 +8,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from taskmark.errors import StepFailed
+from taskmark.errors import InvalidSettings, StepFailed
+from taskmark.secrets.private_files import read_private
 
 if TYPE_CHECKING:
     from taskmark.settings import Settings
@@ -33,8 +34,16 @@ def secrets_in(settings: Settings, environment: Mapping[str, str] = os.environ) 
             yield from (secret, secret.partition("_")[2])
     yield from _of_search(settings.search_provider)
     yield from _of_mcp(settings.mcp_servers, environment)
-    yield from (key.partition(":")[2] for key in settings.encryption_keys)
+    yield from (key.partition(":")[2] for key in (*settings.encryption_keys, *_lines(settings)))
     yield from (settings.codec_token, environment.get("TEMPORAL_API_KEY", ""))
+
+
+def _lines(settings: Settings) -> list[str]:
+    """Returns the keys of the file that has them."""
+    with suppress(InvalidSettings):
+        if settings.encryption_keys_file is not None:
+            return (read_private(settings.encryption_keys_file) or "").split()
+    return []
 
 
 def _password(url: str) -> Iterator[str]:

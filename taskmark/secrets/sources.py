@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from taskmark.errors import Category, InvalidSettings, StepFailed
 from taskmark.secrets.private_files import LONGEST, read_private
+from taskmark.settings import PREFIX, SECRET_PREFIX
 
 MARGIN: Final = 60.0
 """Seconds before its end from which on a secret counts as expired, or a tenth of its time if that is less."""
@@ -51,7 +52,10 @@ class Variables:
 
     def find(self, name: str) -> Found | None:
         """As `Source.find`."""
-        value = self.environment.get(self.prefix + name)
+        variable = self.prefix + name
+        if variable.startswith(PREFIX) and not variable.startswith(SECRET_PREFIX):
+            return None  # it is a setting of ours
+        value = self.environment.get(variable)
         return Found(value) if value else None
 
     def where(self, name: str) -> str:

@@ -55,7 +55,7 @@ class Vault:
 
     def learn(self, names: Iterable[str], *, project: str | None = None) -> None:
         """Has secrets masked that a call may come across. What cannot be had is left out, and for a while not
-        asked for again. If who knows them does not answer, that counts for all: a call must not wait for each.
+        asked for again. If who knows them does not answer, that counts for all: a call cannot wait for each.
         """
         wanted = [name for name in names if self._clock() >= self._missed.get(name, 0.0)]
         for position, name in enumerate(wanted):

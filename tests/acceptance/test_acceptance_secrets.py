@@ -417,7 +417,7 @@ MARKERS = set(
     TITLETEXT DESCRIPTIONTEXT NOTICETEXT NOTICEBODY STEPTEXT OUTPUTTEXT ERRORTEXT ENVTEXT INPUTTEXT HEARTTEXT
     BEATTEXT SAIDTEXT RAISEDTEXT ARTIFACTTEXT FILETEXT VALIDTEXT REASONTEXT AGGREGATETEXT TIMERTEXT ASKEDTEXT
     AGENTTEXT PROMPTTEXT QUESTIONTEXT COMMENTTEXT ANSWERTEXT FAILEDTEXT PAUSETEXT RESUMETEXT ABORTTEXT
-    HOLDTEXT KEYTEXT
+    HOLDTEXT KEYTEXT SCHEDULEDTEXT NOTETEXT
     """.split()  # noqa: SIM905 - thirty lines of a list say no more
 )
 
@@ -440,6 +440,9 @@ async def test_temporal_keeps_no_text_of_a_task_where_it_is_encrypted(
         result = await decided(client, execution)
         assert (result.status, result.error and result.error.message) == ("failed", "FAILEDTEXT")
         await held(client, await client.start(source=_without_secrets(HELD)))
+        place.task("later", TEXTS.format(echo=echo))
+        await client.schedules.set("later", cron="0 6 1 1 *", inputs={"file": "SCHEDULEDTEXT"})
+        await client.schedules.pause("later", "NOTETEXT")
         shown = shown_by_temporal(place, client, execution)
         if encrypted:
             await _is_readable_by_the_codec(place, client, execution)

@@ -68,6 +68,14 @@ def test_a_variable_of_the_prefix_is_a_secret() -> None:
     assert source.find("PATH") is None
 
 
+@pytest.mark.parametrize("prefix", ["", "TASKMARK_", "TASK"])
+def test_a_setting_of_ours_is_never_a_secret(prefix: str) -> None:
+    kept = {"TASKMARK_ENCRYPTION_KEYS": VALUE, "TASKMARK_SECRET_A": VALUE}
+    source = Variables(prefix, kept)
+    assert source.find("TASKMARK_ENCRYPTION_KEYS".removeprefix(prefix)) is None
+    assert source.find("TASKMARK_SECRET_A".removeprefix(prefix)) == Found(VALUE)
+
+
 def test_a_file_is_a_secret_without_the_line_end_at_its_end(tmp_path: Path) -> None:
     source = folder(tmp_path / "s", TOKEN=f"{VALUE}\n", KEY="one\ntwo\n\n")
     assert source.find("TOKEN") == Found(VALUE)
@@ -308,6 +316,13 @@ def test_what_settings_keep_secret_is_known(monkeypatch: pytest.MonkeyPatch) -> 
         "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
     }
     assert not found & {"T0", "services", "hook", "shop"}
+
+
+def test_keys_in_a_file_are_known_too(tmp_path: Path) -> None:
+    (tmp_path / "keys").touch(0o600)
+    (tmp_path / "keys").write_text("k1:MDEyMzQ1Njc4OWFi\nk0:YWJjZGVmZ2hpamts\n")
+    found = set(secrets_in(Settings(encryption_keys_file=tmp_path / "keys"), {}))
+    assert found >= {"MDEyMzQ1Njc4OWFi", "YWJjZGVmZ2hpamts"}
 
 
 @pytest.mark.parametrize(

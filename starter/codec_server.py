@@ -122,6 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in self._common_headers().items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(content)
 
@@ -166,6 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _preflight(self) -> bytes:
         if self.headers.get("Origin") is None:
             raise _Refused(HTTPStatus.FORBIDDEN, "only pages ask so")
+        self.close_connection = True  # nor is its body read, should it have one
         return b""
 
     # --- what is asked ----------------------------------------------------------------------------
@@ -185,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _payloads(self) -> list[Payload]:
         length = self.headers.get("Content-Length", "")
-        if not length.isascii() or not length.isdigit():
+        if "Transfer-Encoding" in self.headers or not length.isascii() or not length.isdigit():
             raise _Refused(HTTPStatus.LENGTH_REQUIRED, "the length of the request is missing")
         if int(length) > LARGEST:
             raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {LARGEST} bytes are read")

@@ -68,15 +68,16 @@ def _tokens(url: str) -> Iterator[str]:
 
 
 def _of_search(provider: str) -> Iterator[str]:
-    from taskmark.tools.search_providers import read_address
-
     if provider:
+        from taskmark.tools.search_providers import read_address
+
         with suppress(ValueError):
             yield read_address(provider).secret
 
 
 def _of_mcp(servers: Mapping[str, Mapping[str, object]], environment: Mapping[str, str]) -> Iterator[str]:
-    from taskmark.tools.mcp_servers import read_server
+    if servers:
+        from taskmark.tools.mcp_servers import read_server
 
     for name, entry in servers.items():
         with suppress(StepFailed):

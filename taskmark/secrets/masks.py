@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from taskmark.secrets.forms import SHORTEST, forms
 from taskmark.task.model import Json
@@ -73,7 +74,17 @@ class Masks:
             return {self.text(str(key)): self.value(inner) for key, inner in value.items()}
         if isinstance(value, list | tuple):
             return [self.value(inner) for inner in value]
-        return value
+        return self._unusual(value)
+
+    def _unusual(self, value: object) -> Any:
+        """Returns the same for what only becomes JSON: models, dataclasses, bytes. What never does is left to
+        whoever wants to keep it, and cannot."""
+        try:
+            plain = to_jsonable_python(value)
+        except (PydanticSerializationError, ValueError):
+            return value
+        masked = self.value(plain)
+        return value if masked == plain else masked
 
     def model(self, model: Model, *, keep: Collection[str] = ()) -> Model:
         """Returns a message or record without secrets in its fields, but for those to `keep` as they are."""
@@ -96,7 +107,7 @@ class Masks:
         for form, shown in self._forms:
             if rest := _longest_end(text, form):
                 text = text[: len(text) - rest] + shown
-            if rest := _longest_end(text[::-1], form[::-1]):
+            if rest := _longest_end(text[: len(form)][::-1], form[::-1]):
                 text = shown + text[rest:]
         return text
 

@@ -63,6 +63,13 @@ async def break_(parameters: Anything, context: StepContext) -> Json:
         raise StepFailed(f"not with {text}", Category.PERMISSION, hint=f"another than {text}") from error
 
 
+@tool("model")
+async def model(parameters: Anything, context: StepContext) -> Any:
+    """Returns a model, and keeps one."""
+    context.heartbeat(parameters)
+    return parameters
+
+
 @tool("large")
 async def large(parameters: Anything, context: StepContext) -> Json:
     """Returns more than history keeps."""
@@ -144,6 +151,16 @@ async def test_heartbeats_and_what_is_said_hold_no_secret(registry: Registry, tm
     await surroundings.run(activities["tool.keep"], secret_call("keep"))
     assert ({"at": "[secret TOKEN]"},) in beats
     assert TOKEN not in repr(beats)
+
+
+async def test_models_that_a_tool_returns_or_keeps_are_masked(registry: Registry, tmp_path: Path) -> None:
+    beats: list[Any] = []
+    surroundings = environment(heartbeat=1)
+    surroundings.on_heartbeat = lambda *details: beats.append(details)
+    activities, _, _ = steps(registry, tmp_path, vault=vault())
+    done = await surroundings.run(activities["tool.model"], secret_call("model"))
+    assert done.output == {"value": "[secret TOKEN]"}
+    assert beats == [({"value": "[secret TOKEN]"},)]
 
 
 async def test_a_failure_holds_no_secret_in_message_hint_stack_and_record(

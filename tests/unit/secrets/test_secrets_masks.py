@@ -7,6 +7,9 @@ import html
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -17,6 +20,14 @@ from taskmark.records import AttemptRecord
 from taskmark.secrets.masks import Masks
 from taskmark.secrets.sharing import MaskedShared
 from taskmark.shared import MemoryShared
+
+
+@dataclass
+class Told:
+    """What a tool may return."""
+
+    text: str
+
 
 SECRET = 'p4"ss/w&rd+ü=\\x<1>'
 TOKEN = "ghp_0123456789abcdefGHIJ"
@@ -99,6 +110,17 @@ def test_values_are_masked_in_texts_numbers_and_keys(masks: Masks) -> None:
         "[secret TOKEN]": "[secret PIN]",
         "c": 1.5,
     }
+
+
+def test_what_only_becomes_json_is_masked(masks: Masks) -> None:
+    done = StepDone(output={"at": datetime(2026, 1, 2, tzinfo=UTC)}, files=("a",))
+    value = [Path(TOKEN), TOKEN.encode(), Told(TOKEN), StepDone(output=TOKEN), done]
+    *masked, same = masks.value(value)
+    assert TOKEN not in repr(masked)
+    assert repr(masked).count("[secret TOKEN]") == 4
+    assert same is done, "what holds none stays what it is"
+    nothing = object()
+    assert masks.value([nothing]) == [nothing]
 
 
 def test_messages_are_masked_in_all_fields(masks: Masks) -> None:

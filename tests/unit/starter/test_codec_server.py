@@ -183,6 +183,7 @@ def test_a_namespace_without_end_is_refused(ask: Ask) -> None:
         ("Content-Length: -1", b"411"),
         ("Content-Length: 1e3", b"411"),
         ("Transfer-Encoding: chunked", b"411"),
+        ("Content-Length: 2\r\nTransfer-Encoding: chunked", b"411"),
         ("X-Nothing: 1", b"411"),
     ],
 )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Collection, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
@@ -24,16 +25,24 @@ REMEMBERED: Final = 32
 Model = TypeVar("Model", bound=BaseModel)
 
 
+class _Known(NamedTuple):
+    """What is masked, each with what stands in its place."""
+
+    forms: tuple[tuple[str, str], ...]
+    """The longest first: one may be part of another."""
+    lengths: tuple[int, ...]
+    """Of the forms, as negative numbers, which so are in order."""
+    long: tuple[tuple[str, str], ...]
+    """Secrets of which half is enough to be known by."""
+
+
 class Masks:
     """The secrets that a process knows. Safe to use from many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._values: dict[str, deque[str]] = {}
-        self._forms: tuple[tuple[str, str], ...] = ()
-        """What is masked and by what, the longest first: one may be part of another."""
-        self._long: tuple[tuple[str, str], ...] = ()
-        """Those of which half is enough to be known by."""
+        self._known = _Known((), (), ())
 
     def add(self, value: str, name: str | None = None) -> None:
         """Masks a secret from now on. One too short to be told from other texts is not masked."""
@@ -46,24 +55,30 @@ class Masks:
             found = {
                 form: mask for mask, values in self._values.items() for one in values for form in forms(one)
             }
-            self._long = tuple(
+            long = [
                 (one, mask) for mask, values in self._values.items() for one in values if len(one) >= LONG
-            )
-            self._forms = tuple(sorted(found.items(), key=lambda pair: -len(pair[0])))
+            ]
+            forms_known = sorted(found.items(), key=lambda pair: -len(pair[0]))
+            lengths = tuple(-len(form) for form, _ in forms_known)
+            self._known = _Known(
+                tuple(forms_known), lengths, tuple(long)
+            )  # at once: others read it meanwhile
 
     def text(self, text: str, *, cut: bool = False) -> str:
         """Returns a text without secrets, also those of which somebody has cut off less than half; of one
         that was `cut` just now without any rest of a secret at its ends."""
-        for form, shown in self._forms:
+        known = self._known
+        # A text holds no form that is longer than itself, and most texts are short.
+        for form, shown in known.forms[bisect_left(known.lengths, -len(text)) :]:
             if form in text:
                 text = text.replace(form, shown)
-        for value, shown in self._long:
+        for value, shown in known.long:
             text = _without_halves(text, value, shown)
-        return self._without_rests(text) if cut else text
+        return _without_rests(text, known.forms) if cut else text
 
     def value(self, value: Json) -> Any:
         """Returns a JSON value without secrets, in texts, in numbers, and in the keys of objects."""
-        if not self._forms or value is None or isinstance(value, bool):
+        if not self._known.forms or value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
             return self.text(value)
@@ -88,7 +103,7 @@ class Masks:
 
     def model(self, model: Model, *, keep: Collection[str] = ()) -> Model:
         """Returns a message or record without secrets in its fields, but for those to `keep` as they are."""
-        if not self._forms:
+        if not self._known.forms:
             return model
         changed: dict[str, Any] = {}
         for name in type(model).model_fields:
@@ -102,14 +117,15 @@ class Masks:
                 changed[name] = fresh
         return model.model_copy(update=changed) if changed else model
 
-    def _without_rests(self, text: str) -> str:
-        """Masks what a cut has left of a secret at the beginning and at the end of a text."""
-        for form, shown in self._forms:
-            if rest := _longest_end(text, form):
-                text = text[: len(text) - rest] + shown
-            if rest := _longest_end(text[: len(form)][::-1], form[::-1]):
-                text = shown + text[rest:]
-        return text
+
+def _without_rests(text: str, forms: Sequence[tuple[str, str]]) -> str:
+    """Masks what a cut has left of a secret at the beginning and at the end of a text."""
+    for form, shown in forms:
+        if rest := _longest_end(text, form):
+            text = text[: len(text) - rest] + shown
+        if rest := _longest_end(text[: len(form)][::-1], form[::-1]):
+            text = shown + text[rest:]
+    return text
 
 
 def _without_halves(text: str, value: str, shown: str) -> str:

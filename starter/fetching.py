@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import Payload, SearchAttributes
 from temporalio.api.failure.v1 import Failure
 
+from starter.encrypting import is_encrypted
+from taskmark.secrets.keyring import UnreadableText
+
 if TYPE_CHECKING:
+    from temporalio.api.history.v1 import HistoryEvent
     from temporalio.client import Client, WorkflowHistory
     from temporalio.converter import PayloadCodec
 
@@ -22,17 +26,24 @@ async def fetched(client: Client, workflow: str, run: str | None = None) -> Work
     return history
 
 
-async def reveal(events: Iterable[Message], codec: PayloadCodec | None) -> None:
+async def reveal(events: Sequence[HistoryEvent], codec: PayloadCodec | None) -> None:
     """Decrypts everything in events, in place. Raises `UnreadableText` if a key is not known."""
     if codec is None:
+        _must_be_plain(events)
         return
-    events = list(events)
     payloads = [one for one in _parts(events) if isinstance(one, Payload)]
     for payload, read in zip(payloads, await codec.decode(payloads), strict=True):
         payload.CopyFrom(read)
     for failure in _parts(events):
         if isinstance(failure, Failure) and failure.HasField("encoded_attributes"):
             _tell(failure)
+
+
+def _must_be_plain(events: Sequence[HistoryEvent]) -> None:
+    """Looks at what the workflow was started with, which tells of the rest."""
+    started = events[0].workflow_execution_started_event_attributes if events else None
+    if started is not None and any(is_encrypted(payload) for payload in started.input.payloads):
+        raise UnreadableText("it is encrypted, and there are no keys", hint="set TASKMARK_ENCRYPTION_KEYS")
 
 
 def _tell(failure: Failure) -> None:

@@ -23,7 +23,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOW: Final = "a key is ID:BASE64, of 32 bytes such as `openssl rand -base64 32` prints"
 
 
-class UnreadableText(Exception):
+class UnreadableText(InvalidSettings):
     """Something cannot be decrypted here: its key is not known, or it is not what was encrypted."""
 
 
@@ -54,7 +54,7 @@ class Keyring:
             return key.decrypt(text[:NONCE_BYTES], text[NONCE_BYTES:], about)
         except (InvalidTag, ValueError):
             reason = f"it is not what was encrypted with the key {id!r} for this namespace"
-            raise UnreadableText(reason) from None
+            raise UnreadableText(reason, hint="see whether all processes have the same keys") from None
 
 
 def read_keyring(keys: Sequence[str], file: Path | None) -> Keyring | None:

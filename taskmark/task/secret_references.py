@@ -22,13 +22,11 @@ _REFERENCE = re.compile(rf"\{{\{{\s*secrets\.({NAME.pattern})\s*\}}\}}")
 
 
 class Reference(NamedTuple):
-    """A secret's name in a template, and the characters that its braces take."""
+    """A secret's name in a template."""
 
     name: str
-    start: int
-    end: int
     root: int
-    """Where the word `secrets` begins."""
+    """The character at which the word `secrets` begins."""
 
 
 class Place(NamedTuple):
@@ -53,10 +51,8 @@ def placeholder(name: str) -> str:
 
 def references(template: str) -> list[Reference]:
     """Returns the references that stand alone in their braces."""
-    return [
-        Reference(match[1], *match.span(), match.start(1) - len(ROOT) - 1)
-        for match in _REFERENCE.finditer(template)
-    ]
+    matches = _REFERENCE.finditer(template)
+    return [Reference(match[1], match.start(1) - len(ROOT) - 1) for match in matches]
 
 
 def pieces(template: str) -> list[str]:

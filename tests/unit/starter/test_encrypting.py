@@ -145,6 +145,13 @@ async def test_without_keys_nothing_is_encrypted() -> None:
     assert event == HistoryEvent()
 
 
+async def test_an_encrypted_history_without_keys_is_told_of() -> None:
+    event = HistoryEvent(event_id=1)
+    event.workflow_execution_started_event_attributes.input.payloads.extend(await codec().encode([payload()]))
+    with pytest.raises(UnreadableText, match="there are no keys"):
+        await reveal([event], None)
+
+
 # --- keys -----------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,8 @@ RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 # Before the code: it changes less often.
 COPY requirements/ requirements/
-RUN pip install --require-hashes --no-deps -r requirements/runtime.txt -r requirements/postgres.txt
+RUN pip install --require-hashes --no-deps \
+    -r requirements/runtime.txt -r requirements/postgres.txt -r requirements/encryption.txt
 COPY pyproject.toml README.md worker.py ./
 COPY taskmark/ taskmark/
 COPY activities/ activities/

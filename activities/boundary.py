@@ -33,6 +33,7 @@ from taskmark.identity import worker_identity
 from taskmark.ports import SAID_LENGTH, Recorder
 from taskmark.projection import attempt_of
 from taskmark.records import AttemptRecord, Record
+from taskmark.secrets.masks import Masks
 
 TOLD_AFTER = 0.1
 """Seconds after which an attempt is told to run. Of most steps only the end is told: half the work."""
@@ -41,10 +42,11 @@ TOLD_AFTER = 0.1
 class Heart:
     """Keeps the last details and sends them with every beat, so that a later attempt finds them.
 
-    Second in a beat is what the step said last, for people: no attempt gets it.
+    Second in a beat is what the step said last, for people: no attempt gets it. No secret is in either.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, masks: Masks) -> None:
+        self._masks = masks
         info = activity.info()
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
@@ -65,7 +67,7 @@ class Heart:
 
     def keep(self, *details: Any) -> None:
         """Keeps details for a later attempt. A tool that runs in a thread may call it there."""
-        self._details = details
+        self._details = tuple(self._masks.value(one) for one in details)
         self._loop.call_soon_threadsafe(partial(activity.heartbeat, *self._beaten), context=self._context)
 
     def charge(self, usage: Usage) -> None:
@@ -75,7 +77,7 @@ class Heart:
     def say(self, text: str) -> None:
         """Has the next beats tell what the step does just now. A tool that runs in a thread may call it
         there."""
-        self._said = text[:SAID_LENGTH]
+        self._said = self._masks.text(text, cut=True)[:SAID_LENGTH]
 
     @property
     def _beaten(self) -> tuple[Any, ...]:
@@ -118,6 +120,7 @@ async def supervised(
     call: StepCall,
     body: Callable[[Heart], Awaitable[StepDone]],
     recorder: Recorder,
+    masks: Masks | None = None,
 ) -> StepDone:
     """Runs the body within the step's timeout, with heartbeats, and records the attempt.
 
@@ -125,7 +128,8 @@ async def supervised(
     goes on from its heartbeat answers a cancellation so too: whether it was a pause or the end, the workflow
     knows.
     """
-    heart = Heart()
+    masks = masks or Masks()
+    heart = Heart(masks)
     heart.start()
     started = datetime.now(UTC)
     if call.kind == NOTIFY_KIND:
@@ -146,7 +150,7 @@ async def supervised(
     except (Exception, SystemExit) as error:  # a tool that exits Python must not take the worker with it
         if _is_interrupted(call) and not limit.expired():
             raise _goes_on(INTERRUPTED, call, heart, started) from None  # it broke while it was ended
-        failure = timed_out(call) if limit.expired() else failure_of(error, call)
+        failure = timed_out(call) if limit.expired() else failure_of(error, call, masks)
         if call.waits and failure.type == CIRCUIT_OPEN:
             raise reported(failure, last_details(call, heart)) from None  # it was not tried
         used = {"used": heart.resources or None, "usage": heart.usage}
@@ -226,9 +230,9 @@ def timed_out(call: StepCall) -> Failure:
     return overdue(call.timeout, step=call.step, phase=call.phase)
 
 
-def failure_of(error: BaseException, call: StepCall) -> Failure:
+def failure_of(error: BaseException, call: StepCall, masks: Masks | None = None) -> Failure:
     """Returns what went wrong as a failure: what an adapter cannot classify is transient."""
-    return failure_from(error, step=call.step, phase=call.phase)
+    return failure_from(error, step=call.step, phase=call.phase, hide=masks.text if masks else None)
 
 
 def _attempt(call: StepCall, status: StepStatus, **fields: Any) -> AttemptRecord:

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from activities.boundary import Heart, last_details, supervised
 from activities.circuits import Circuits
 from activities.companions import Companions
 from activities.places import Places
+from activities.secret_values import SecretValues, filled_in
 from activities.sharing import Sharing
 from activities.toolbox import AgentTools
 from taskmark.circuit import Rules
@@ -41,6 +43,8 @@ from taskmark.identity import worker_identity
 from taskmark.inquiries import inquiry
 from taskmark.ports import Answer, Artifacts, Question, Recorder, StepContext
 from taskmark.registry import Registry
+from taskmark.secrets.sharing import MaskedShared
+from taskmark.secrets.vault import Vault
 from taskmark.shared import MemoryShared, Shared
 from taskmark.task.model import Agent, Json, StepLimits
 from taskmark.tools.sizes import capped, is_light
@@ -69,11 +73,12 @@ class StepActivities:
         limits: StepLimits | None = None,
         limits_of_tools: Mapping[str, StepLimits] | None = None,
         throttle: Throttle | None = None,
+        vault: Vault | None = None,
     ) -> None:
         """`shared` is what workers share, or only this one knows it; `rules` are of its circuit breakers,
         `places` for how much may be called at once; `renew` looks for other credentials of its tools.
         `limits` are what any attempt may use, and `limits_of_tools` those of tools; `throttle` is of the
-        network, for all of them together."""
+        network, for all of them together; `vault` knows secrets."""
         self._registry = registry
         self._renew = renew
         self._ask = ask
@@ -81,7 +86,9 @@ class StepActivities:
         self._recorder = recorder
         self._root = root
         self._companions = Companions()
-        self._shared = shared or MemoryShared()
+        self._vault = vault or Vault()
+        self._masks = self._vault.masks
+        self._shared = MaskedShared(shared or MemoryShared(), self._masks)
         sharing = Sharing(self._shared)
         self._circuits = Circuits(sharing, rules or Rules())
         self._answers = Answers(sharing)
@@ -128,14 +135,16 @@ class StepActivities:
         async def work(heart: Heart) -> StepDone:
             given = is_light(call.arguments, call.context, call.values)
             resolved = await _beside(resolve, call, self._artifacts, at_once=given)
-            context = self._context(call, heart)
+            secrets = SecretValues(self._vault, call)
+            await secrets.learn()
+            context = self._context(call, heart, secrets)
             done = await self._answered(resolved, context, body)
             asks = call.agent is not None and inquiry(done.output) is not None
             return await self._kept(done, INLINE_LIMIT if asks else call.inline_limit)
 
         run = activity.info().workflow_run_id or ""
         with self._companions.running(run):
-            done = await supervised(call, work, self._recorder)
+            done = await supervised(call, work, self._recorder, self._masks)
         if call.together:
             await self._companions.end_together(run)
         return done
@@ -150,7 +159,7 @@ class StepActivities:
         async with self._places.taken(call, context):
             with metered(context, self._throttle):
                 done = await body(call, context)
-        done = done.model_copy(update={"resources": context.resources or None})
+        done = self._masks.model(done.model_copy(update={"resources": context.resources or None}))
         if inquiry(done.output) is None:  # who asks a person has not answered
             await self._answers.keep(call, version, done)
         return done
@@ -159,7 +168,7 @@ class StepActivities:
         if call.refresh_credentials:
             await asyncio.to_thread(self._renew)
         tool = self._registry.tool(call.name)
-        parameters = tool.validate(call.arguments)
+        parameters = tool.validate(await filled_in(call, context.secret))
         async with self._circuits.guard(call.name, tool.target(parameters), call.timeout):
             return StepDone(output=await tool.execute(parameters, context))
 
@@ -175,7 +184,7 @@ class StepActivities:
 
     def _equipped(self, call: StepCall, context: StepContext) -> StepContext:
         """Returns what an agent may use besides: tools, and what is known of who is down."""
-        tools = AgentTools(call, context, self._registry, self._recorder, self._guarded)
+        tools = AgentTools(call, context, self._registry, self._recorder, self._guarded, masks=self._masks)
 
         def guard(what: str, target: str) -> AbstractAsyncContextManager[None]:
             return self._circuits.guard(what, target, call.timeout)
@@ -195,9 +204,10 @@ class StepActivities:
 
     async def _kind(self, call: StepCall, context: StepContext) -> StepDone:
         handle = self._registry.kind(call.kind)
-        return StepDone(output=await handle(call.name, call.description, call.arguments, context))
+        arguments = await filled_in(call, context.secret)
+        return StepDone(output=await handle(call.name, call.description, arguments, context))
 
-    def _context(self, call: StepCall, heart: Heart) -> StepContext:
+    def _context(self, call: StepCall, heart: Heart, secrets: SecretValues) -> StepContext:
         return StepContext(
             root=self._root,
             execution_id=call.execution_id,
@@ -223,6 +233,8 @@ class StepActivities:
             parents=call.parents,
             allow=call.allow,
             charge=heart.charge,
+            secret=secrets.get,
+            hide=partial(self._masks.text, cut=True),
         )
 
     def _allowed(self, call: StepCall) -> StepLimits:

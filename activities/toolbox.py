@@ -18,6 +18,7 @@ from taskmark.identity import worker_identity
 from taskmark.ports import NoTools, Recorder, StepContext, Tool, ToolCall
 from taskmark.projection import attempt_of
 from taskmark.registry import Registry
+from taskmark.secrets.masks import Masks
 from taskmark.task.model import Json
 from taskmark.tools.sizes import capped
 
@@ -29,20 +30,29 @@ class AgentTools:
     """The tools for one question. As `taskmark.ports.Toolbox`."""
 
     def __init__(
-        self, call: StepCall, context: StepContext, registry: Registry, recorder: Recorder, guard: Guard
+        self,
+        call: StepCall,
+        context: StepContext,
+        registry: Registry,
+        recorder: Recorder,
+        guard: Guard,
+        *,
+        masks: Masks,
     ) -> None:
+        """What the tools return, and how they fail, goes to a model elsewhere: `masks` takes secrets out."""
         self._call = call
         self._context = context
         self._registry = registry
         self._recorder = recorder
         self._guard = guard
+        self._masks = masks
 
     def find(self, name: str) -> Tool[Any]:
         """Returns a tool. Raises `StepFailed` (configuration)."""
         return self._registry.tool(name)
 
     async def call(self, call: ToolCall) -> Json:
-        """Returns what the tool returns, within what is left of the step's time."""
+        """Returns what the tool returns, within what is left of the step's time. Raises `StepFailed`."""
         request, started = self._request(call), datetime.now(UTC)
         try:
             output = await self._made(request)
@@ -50,11 +60,9 @@ class AgentTools:
             self._tell(request, StepStatus.CANCELLED, started)
             raise
         except (Exception, SystemExit) as error:
-            failure = failure_from(error, step=request.step, phase=request.phase)
+            failure = failure_from(error, step=request.step, phase=request.phase, hide=self._masks.text)
             self._tell(request, StepStatus.FAILED, started, error=failure)
-            if isinstance(error, SystemExit):
-                raise StepFailed(failure.message) from error
-            raise
+            raise StepFailed(failure.message, failure.category, hint=failure.hint) from error
         self._tell(request, StepStatus.COMPLETED, started, done=StepDone(output=output))
         return output
 
@@ -73,7 +81,7 @@ class AgentTools:
                 output = await asyncio.wait_for(tool.execute(parameters, context), request.timeout)
             except TimeoutError:
                 raise StepFailed(f"it took longer than {request.timeout:g} s", type="timed_out") from None
-        return capped(output, source=f"tool {request.name}")
+        return self._masks.value(capped(output, source=f"tool {request.name}"))
 
     def _inner(self, request: StepCall) -> StepContext:
         """Returns where the tool runs: what it keeps is not mixed with what the agent keeps."""

@@ -17,29 +17,40 @@ if TYPE_CHECKING:
     from starter.embedded.server import EmbeddedServer
 
 
+DEFAULT_NAMESPACE = "default"
+
+
+def namespace_of(settings: Settings) -> str:
+    """Returns the namespace that clients with these settings use."""
+    external = settings.temporal_address is not None
+    return str(_configured().get("namespace", DEFAULT_NAMESPACE)) if external else DEFAULT_NAMESPACE
+
+
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[tuple[Client, EmbeddedServer | None]]:
-    """Yields a client, and the embedded server if it is one. Raises `Unreachable`."""
+    """Yields a client, and the embedded server if it is one. Raises `Unreachable`, and `InvalidSettings` for
+    encryption keys that are none."""
     if settings.temporal_address is not None:
-        yield await _connect(settings.temporal_address, external=True), None
+        yield await _connect(settings, settings.temporal_address, external=True), None
         return
     from starter.embedded.server import embedded
 
     async with embedded(settings) as server:
-        yield await _connect(server.address, external=False), server
+        yield await _connect(settings, server.address, external=False), server
 
 
-async def _connect(address: str, *, external: bool) -> Client:
+async def _connect(settings: Settings, address: str, *, external: bool) -> Client:
     from temporalio.client import Client
     from temporalio.service import RPCError
 
-    from starter.converting import data_converter
+    from starter.encrypting import codec_of, converter_with
 
     options: dict[str, Any] = _configured() if external else {"target_host": address}
+    codec = codec_of(settings, options.get("namespace", DEFAULT_NAMESPACE))
     try:
         return await Client.connect(
             **options,
-            data_converter=data_converter,
+            data_converter=converter_with(codec),
             identity=f"taskmark {worker_identity()}",
         )
     except (RPCError, RuntimeError, OSError) as error:

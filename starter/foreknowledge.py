@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from taskmark.plan.experience import Experience
 from taskmark.plan.preview import PlannedAgent, PlannedTool
 from taskmark.plan.previewing import Knowledge
-from taskmark.plan.reach import reach
+from taskmark.plan.reach import family, reach
 
 if TYPE_CHECKING:
     from starter.wiring import Wiring
@@ -26,7 +26,18 @@ def foreknowledge(wiring: Wiring, definition: TaskDefinition, experience: Experi
     found = reach(definition)
     tools = {tool.name: tool for tool in _tools(wiring, found, check_health)}
     agents = tuple(_agent(wiring, name, agent) for name, agent in found.agents.items())
-    return Knowledge(tools, agents, experience)
+    return Knowledge(tools, agents, experience, lacking_secrets(wiring, definition))
+
+
+def lacking_secrets(wiring: Wiring, definition: TaskDefinition) -> list[str]:
+    """Returns why secrets cannot be used here, of those that the task and the tasks below it name.
+
+    Workers may be elsewhere, and have them.
+    """
+    project = definition.project or wiring.settings.project
+    names = dict.fromkeys(name for one in family(definition) for name in one.secrets)
+    lacking = wiring.vault.missing(names, project=project)
+    return [f"{error.message}: {error.hint}" if error.hint else error.message for error in lacking]
 
 
 def forewarned(wiring: Wiring, definition: TaskDefinition) -> tuple[Unusable, ...]:

@@ -339,8 +339,7 @@ class TaskClient:
         """Returns the partial result of a cancelled execution from its final record, which history keeps."""
         from starter.histories import final_record
 
-        handle = self._handle(execution)
-        final = await final_record(handle)
+        final = await final_record(self.client, execution)
         return final.result if final else None
 
     async def progress(self, execution: str, phase: str | None = None) -> Progress:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from starter.fetching import fetched
 from taskmark.contracts import (
     CIRCUIT_OPEN,
     INTERRUPTED,
@@ -26,7 +27,7 @@ from taskmark.errors import Category, Failure, worker_lost
 if TYPE_CHECKING:
     from temporalio.api.common.v1 import Payloads, WorkflowExecution
     from temporalio.api.history.v1 import HistoryEvent
-    from temporalio.client import Client, WorkflowHandle, WorkflowHistory
+    from temporalio.client import Client, WorkflowHistory
 
 Message = TypeVar("Message", bound=BaseModel)
 
@@ -65,14 +66,14 @@ class ExecutionHistory:
     finished_at: datetime | None = None
 
 
-async def final_record(handle: WorkflowHandle[Any, Any]) -> FinalRecord | None:
-    """Returns the final record that an ended execution wrote into its history, or None."""
-    return _final_in((await handle.fetch_history()).events)
+async def final_record(client: Client, execution: str) -> FinalRecord | None:
+    """Returns the final record that an ended execution wrote into its history, or None. Raises `RPCError`."""
+    return _final_in((await fetched(client, execution)).events)
 
 
 async def read_execution(client: Client, execution: str) -> ExecutionHistory:
     """Reads the histories of an execution and its phases. Raises `RPCError`."""
-    own = await client.get_workflow_handle(execution).fetch_history()
+    own = await fetched(client, execution)
     phases = [_phase_started(event) for event in own.events]
     runs = await asyncio.gather(*(_runs(client, one) for one in phases if one.run_id))
     return understood(execution, own, [history for histories in runs for history in histories])
@@ -83,8 +84,7 @@ async def _runs(client: Client, first: WorkflowExecution) -> list[WorkflowHistor
     found: list[WorkflowHistory] = []
     run = first.run_id
     while run:
-        handle = client.get_workflow_handle(first.workflow_id, run_id=run)
-        found.append(await handle.fetch_history())
+        found.append(await fetched(client, first.workflow_id, run))
         run = next_run(found[-1])
     return found
 

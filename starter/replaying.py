@@ -31,6 +31,7 @@ from temporalio.worker import (
 )
 
 from starter.converting import data_converter
+from starter.fetching import fetched, reveal
 from starter.gateway import quoted
 from taskmark.contracts import (
     AGENT_ACTIVITY,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from temporalio.client import Client
+    from temporalio.converter import PayloadCodec
 
 STEPS = (TOOL_ACTIVITY, AGENT_ACTIVITY, AGGREGATE_ACTIVITY, KIND_ACTIVITY)
 _READ: dict[str, type[BaseModel]] = {
@@ -166,7 +168,7 @@ async def of_executions(client: Client, executions: Sequence[str]) -> AsyncItera
         running = [one for one in below if one.close_time is None]
         for one in running if any(one.id == execution for one in running) else below:
             try:
-                yield await client.get_workflow_handle(one.id, run_id=one.run_id).fetch_history()
+                yield await fetched(client, one.id, one.run_id)
             except RPCError:
                 continue  # Temporal has forgotten it meanwhile
 
@@ -186,10 +188,11 @@ async def executions_in(client: Client, *, since: datetime | None, limit: int | 
     return list(found)
 
 
-async def in_folder(folder: Path) -> AsyncIterator[WorkflowHistory]:
+async def in_folder(folder: Path, codec: PayloadCodec | None) -> AsyncIterator[WorkflowHistory]:
     """Yields the histories in the JSON files of a folder, as `temporal workflow show -o json` writes them.
 
-    Raises `InvalidInputs` for a file that holds none, and for a folder without any.
+    Raises `InvalidInputs` for a file that holds none, and for a folder without any; `UnreadableText` for one
+    that is encrypted with a key that the codec does not know.
     """
     files = await asyncio.to_thread(lambda: sorted(folder.glob("*.json")))
     if not files:
@@ -204,6 +207,7 @@ async def in_folder(folder: Path) -> AsyncIterator[WorkflowHistory]:
             started = history.events[0].workflow_execution_started_event_attributes
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise InvalidInputs([f"{file} holds no history: {error}"]) from error
+        await reveal(history.events, codec)
         yield WorkflowHistory(started.workflow_id or file.stem, history.events)
 
 

@@ -108,6 +108,8 @@ async def _history(client: Client, execution: str) -> WorkflowHistory | None:
     from temporalio.client import WorkflowExecutionStatus
     from temporalio.service import RPCError, RPCStatusCode
 
+    from starter.fetching import fetched
+
     handle = client.get_workflow_handle(execution)
     try:
         ends = time.monotonic() + LAST_WORDS
@@ -119,7 +121,7 @@ async def _history(client: Client, execution: str) -> WorkflowHistory | None:
                 f"{execution} has not ended",
                 hint="wait for its end or abort it; `taskmark retry EXECUTION PHASE` goes on with a held one",
             )
-        return await handle.fetch_history()
+        return await fetched(client, execution)
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return None

@@ -38,6 +38,7 @@ PASSED_THROUGH = (
     "taskmark.task.model",  # data; thirty models would cost every instance 15 ms
     "taskmark.task.diagnostics",  # data
     "taskmark.task.expressions",  # one environment and one compile cache per process
+    "taskmark.task.secret_references",  # pure functions of data, and a message's part
     "taskmark.task.packing",  # a pure function of text
     "taskmark.task.durations",  # a pure function of text
     "taskmark.task.inputs",  # a pure function of data

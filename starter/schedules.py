@@ -232,12 +232,16 @@ class Schedules:
     async def pause(self, name: str, note: str = "") -> None:
         """Starts nothing until `resume`; times that pass meanwhile are not caught up."""
         handle, _ = await self._found(name)
-        await self._ask(name, handle.pause(note=note or None))
+        await self._ask(name, handle.pause(note=self._kept(note)))
 
     async def resume(self, name: str, note: str = "") -> None:
         """Goes on after a pause."""
         handle, _ = await self._found(name)
-        await self._ask(name, handle.unpause(note=note or None))
+        await self._ask(name, handle.unpause(note=self._kept(note)))
+
+    def _kept(self, note: str) -> str | None:
+        """Returns the note that Temporal keeps: none where it shall read nothing, because notes are plain."""
+        return None if self._client.data_converter.payload_codec else note or None
 
     async def trigger(self, name: str, overlap: str | None = None) -> str | None:
         """Starts one now, also while it is paused; returns the execution's id.

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from taskmark.privacy.scrubbing import Scrubber
     from taskmark.records import Record
     from taskmark.registry import Registry
+    from taskmark.secrets.masks import Masks
+    from taskmark.secrets.vault import Vault
     from taskmark.store.artifacts import FileArtifacts, KeptArtifacts
     from taskmark.store.elsewhere import Elsewhere
     from taskmark.store.reading import History
@@ -236,6 +238,32 @@ class Wiring:
         return {name: StepLimits(**limits.model_dump()) for name, limits in given.items()}
 
     @cached_property
+    def masks(self) -> Masks:
+        """The secrets that this process knows, and shows nobody: those of the settings from the start."""
+        from taskmark.secrets.configured import secrets_in
+        from taskmark.secrets.masks import Masks
+
+        masks = Masks()
+        for secret in secrets_in(self.settings):
+            masks.add(secret)
+        return masks
+
+    @cached_property
+    def vault(self) -> Vault:
+        """What finds the secrets that tasks name."""
+        from taskmark.secrets.sources import Command, Folder, Source, Variables
+        from taskmark.secrets.vault import Vault
+
+        settings = self.settings
+        sources: list[Source] = [Variables(settings.secrets_prefix)]
+        if settings.secrets_folder is not None:
+            sources.append(Folder(settings.secrets_folder))
+        if settings.secrets_command:
+            command = Command(settings.secrets_command, settings.secrets_timeout, settings.secrets_cache)
+            sources.append(command)
+        return Vault(sources, self.masks, projects=settings.secrets_projects)
+
+    @cached_property
     def scrubber(self) -> Scrubber:
         """What takes personal data out of records and logs. Raises `InvalidSettings`."""
         from taskmark.privacy.detectors import BUILT_IN
@@ -244,22 +272,22 @@ class Wiring:
 
         plugged = self.registry.detectors if self.settings.plugins else {}
         found = chosen(self.settings.scrub, {**BUILT_IN, **plugged})
-        scrub_logs(found)
+        scrub_logs(found, self.masks.text)
         return found
 
     @property
     def scrub(self) -> Callable[[Record], Record]:
-        """Returns a record without personal data. Raises `InvalidSettings`."""
+        """Returns a record without secrets and personal data. Raises `InvalidSettings`."""
         from taskmark.privacy.recording import scrubbed
 
-        return partial(scrubbed, scrubber=self.scrubber)
+        return partial(scrubbed, scrubber=self.scrubber, masks=self.masks)
 
     @cached_property
     def recorder(self) -> Recorder:
-        """What takes this process's records: scrubbed, then spooled; `close` ends it."""
+        """What takes this process's records: masked and scrubbed, then spooled; `close` ends it."""
         from taskmark.privacy.recording import ScrubbingRecorder
 
-        return ScrubbingRecorder(self.spool, self.scrubber)
+        return ScrubbingRecorder(self.spool, self.scrubber, self.masks)
 
     @cached_property
     def remembering(self) -> RememberingRecorder:
@@ -388,6 +416,7 @@ class Wiring:
             shared=StoredShared(lambda: self.store),
             renew=self.renew_credentials,
             rules=Rules(settings.circuit_failures, settings.circuit_seconds),
+            vault=self.vault,
             places=Places(
                 {name: one.concurrency for name, one in settings.tools.items() if one.concurrency},
                 settings.project_concurrency,

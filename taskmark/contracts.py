@@ -25,6 +25,7 @@ from pydantic import (
 
 from taskmark.errors import Failure
 from taskmark.task.model import LONGEST, Agent, AskAbove, Json, Phase, StepLimits, TaskDefinition, TaskLimits
+from taskmark.task.secret_references import Place
 
 # --- public names ---------------------------------------------------------------------------------
 
@@ -605,6 +606,8 @@ class PhaseStart(Message):
     """Of steps that do not say it themselves."""
     quota: Quota | None = None
     """Given if what its attempts use is counted."""
+    secrets: tuple[str, ...] = ()
+    """Names of the secrets that the task may use."""
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -871,6 +874,10 @@ class StepCall(Message):
     """The JSON Schema that an agent's answer must fit."""
     allow: tuple[str, ...] = ()
     """Tools with side effects that an agent may call without asking a person."""
+    secrets: tuple[str, ...] = ()
+    """Names of the secrets that the task may use, never values."""
+    secret_places: tuple[Place, ...] = ()
+    """Where in the arguments which of them goes. Nothing else in them stands for a secret."""
 
 
 class StepDone(Message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import traceback
+from collections.abc import Callable
 
 from pydantic import ValidationError
 
@@ -16,9 +17,19 @@ MESSAGE_LIMIT = 2_000
 """Characters that are kept of a stack, its last ones, and of a message."""
 
 
-def failure_from(error: BaseException, *, step: str | None = None, phase: str | None = None) -> Failure:
-    """Returns what went wrong, and where, as a failure: what nobody classified is transient."""
-    whole = "".join(traceback.format_exception(error))
+def failure_from(
+    error: BaseException,
+    *,
+    step: str | None = None,
+    phase: str | None = None,
+    hide: Callable[[str], str] | None = None,
+) -> Failure:
+    """Returns what went wrong, and where, as a failure: what nobody classified is transient.
+
+    Texts are hidden from before they are cut: a part of a secret would not be known for one.
+    """
+    hidden = hide or str
+    whole = hidden("".join(traceback.format_exception(error)))
     about = {
         "stack": sendable(whole[-STACK_LIMIT:]),
         "stack_hash": stack_hash(whole),
@@ -29,13 +40,13 @@ def failure_from(error: BaseException, *, step: str | None = None, phase: str | 
         return Failure(
             type=error.type if isinstance(error, StepFailed) else "step_failed",
             retry_in_seconds=_seconds(error.retry_after) if isinstance(error, StepFailed) else None,
-            message=sendable(error.message[:MESSAGE_LIMIT]),
+            message=sendable(hidden(error.message)[:MESSAGE_LIMIT]),
             category=error.category,
-            hint=error.hint and sendable(error.hint[:MESSAGE_LIMIT]),
+            hint=error.hint and sendable(hidden(error.hint)[:MESSAGE_LIMIT]),
             **about,
         )
     category = Category.CONFIGURATION if isinstance(error, ValidationError) else Category.TRANSIENT
-    message = sendable(f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT])
+    message = sendable(hidden(f"{type(error).__name__}: {error}")[:MESSAGE_LIMIT])
     return Failure(type="step_failed", message=message, category=category, **about)
 
 

@@ -29,6 +29,11 @@ def _no_heartbeat(*_details: Any) -> None:
     """Heartbeats go nowhere where nobody listens."""
 
 
+def _no_secret(name: str) -> str:
+    """There are no secrets where nobody keeps any."""
+    raise StepFailed(f"there is no secret {name} here", Category.CONFIGURATION)
+
+
 def _unheard(_text: str) -> None:
     """What is said goes nowhere where nobody listens."""
 
@@ -90,6 +95,12 @@ class StepContext:
     while that is known to be down, and learns from how the call ends."""
     charge: Callable[[Usage], None] = _uncharged
     """Tells what this attempt has used so far: if it fails, that is charged all the same."""
+    secret: Callable[[str], str] = _no_secret
+    """Returns a secret that the task declares, by its name; from then on it is masked wherever it may be
+    shown. It may wait for a command: call it in a thread if the tool is `async`. Raises `StepFailed`."""
+    hide: Callable[[str], str] = str
+    """Takes known secrets out of a text, also what a cut has left of one at its ends. What a call returns,
+    says or raises is masked anyway: it is for who cuts a text, or writes it where nobody masks."""
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("taskmark.step"))
 
 

@@ -73,7 +73,16 @@ VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 """The name of a variable of the environment: never what it holds."""
 Share = Annotated[float, Field(gt=0, le=1)]
 
-_PATHS = ("state_dir", "root", "artifacts_dir", "temporal_cli_path")
+_PATHS = (
+    "state_dir",
+    "root",
+    "artifacts_dir",
+    "temporal_cli_path",
+    "secrets_folder",
+    "encryption_keys_file",
+)
+SECRET_PREFIX = "TASKMARK_SECRET_"  # noqa: S105 - the beginning of names
+"""Variables that hold what tasks name under `secrets`, unless another prefix is set."""
 
 
 class ProjectFile(InitSettingsSource):
@@ -274,6 +283,38 @@ class Settings(BaseSettings):
     circuit_seconds: PositiveSeconds = Field(default=30.0, examples=[30])
     """How long at first; after each probe that fails twice as long, at most twenty times."""
 
+    # where secrets are that tasks name
+    secrets_prefix: str = Field(
+        default=SECRET_PREFIX, pattern=r"^[A-Za-z0-9_]*$", examples=["TASKMARK_SECRET_", "MYAPP_"]
+    )
+    """The secret NAME is the variable of this prefix and NAME; with none every variable can be named."""
+    secrets_folder: Path | None = Field(default=None, examples=["/run/secrets"])
+    """A folder with a file for each secret."""
+    secrets_command: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), examples=['["pass", "show", "taskmark/{name}"]']
+    )
+    """Prints a secret, or JSON with `value` and `expires_at` or `expires_in`."""
+    secrets_timeout: PositiveSeconds = Field(default=10.0, examples=[10])
+    """Of the command."""
+    secrets_cache: PositiveSeconds = Field(default=300.0, examples=[300])
+    """How long what the command printed is used again, unless it expires before."""
+    secrets_projects: Annotated[dict[str, tuple[str, ...]], NoDecode] = Field(
+        default_factory=dict, examples=['{"web-shop": ["SHOP_*"], "*": ["MAIL_TOKEN"]}']
+    )
+    """Which secrets a project may use, as patterns; `*` is for all. Without it each may use any."""
+
+    # encryption of what Temporal keeps
+    encryption_keys: Names = Field(default=(), repr=False, examples=["2026-02:BASE64,2025-08:BASE64"])
+    """Keys as `id:Base64 of 32 bytes`. The first encrypts, all decrypt."""
+    encryption_keys_file: Path | None = Field(default=None, examples=["/run/secrets/taskmark-keys"])
+    """A file with a key on each line, in place of the setting."""
+    codec_port: Port = Field(default=8234, examples=[8234])
+    """Where `taskmark codec` listens."""
+    codec_origins: Names = Field(default=(), examples=["https://temporal.example.com"])
+    """Whose pages may ask it; by default the embedded Web UI."""
+    codec_token: str = Field(default="", repr=False, examples=["a long random text"])
+    """What whoever asks has to present; without it `taskmark codec` listens on loopback alone."""
+
     # what programs that steps run may use; 0 is no limit
     process_memory: int = Field(default=4 * 1024**3, ge=0, examples=[4294967296])
     """Bytes, of a command and all that it starts."""
@@ -378,7 +419,9 @@ class Settings(BaseSettings):
         """Arguments win over variables, variables over the file."""
         return (init_settings, env_settings, ProjectFile(settings_cls, find_file(Path.cwd())))
 
-    @field_validator("plugins", "http_allow_hosts", "scrub", "retention", mode="before")
+    @field_validator(
+        "plugins", "http_allow_hosts", "scrub", "retention", "encryption_keys", "codec_origins", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -416,6 +459,21 @@ class Settings(BaseSettings):
         # The URL is not repeated: it may hold a password.
         raise ValueError("the store is SQLite or PostgreSQL")
 
+    @field_validator("secrets_command", mode="before")
+    @classmethod
+    def _read_words(cls, value: object) -> object:
+        words = value
+        if isinstance(value, str):
+            try:
+                words = json.loads(value)
+            except ValueError:
+                words = None
+        if not isinstance(words, list | tuple):
+            raise ValueError('it is no list of words, such as ["pass", "show", "{name}"]')
+        if words and not any("{name}" in str(word) for word in words[1:]):
+            raise ValueError("none of its arguments has {name} in it, where the secret's name goes")
+        return words
+
     @field_validator(
         "tools",
         "sql_databases",
@@ -426,6 +484,7 @@ class Settings(BaseSettings):
         "providers",
         "models",
         "agents",
+        "secrets_projects",
         mode="before",
     )
     @classmethod
@@ -479,7 +538,7 @@ class Settings(BaseSettings):
         values = self.__dict__
         for name in ("state_dir", "root"):
             values[name] = _absolute(values[name], Path.cwd() if name in self.model_fields_set else project)
-        for name in ("artifacts_dir", "temporal_cli_path"):
+        for name in ("artifacts_dir", "temporal_cli_path", "secrets_folder", "encryption_keys_file"):
             values[name] = values[name] and _absolute(values[name], Path.cwd())
         for name in ("tasks_dir", "agents_dir"):
             values[name] = _absolute(values[name], self.root)
@@ -494,6 +553,11 @@ class Settings(BaseSettings):
         it (TLS, API key, namespace) is for Temporal's own environment configuration to read.
         """
         return _chosen_cluster(os.environ)
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether what Temporal keeps is encrypted."""
+        return bool(self.encryption_keys) or self.encryption_keys_file is not None
 
     @property
     def uses_postgres(self) -> bool:
@@ -540,7 +604,9 @@ def unknown_variables(environment: Mapping[str, str]) -> dict[str, str | None]:
     unknown = (
         name
         for name in environment
-        if name.upper().startswith(PREFIX) and name.upper() not in known | GIVEN_TO_STEPS
+        if name.upper().startswith(PREFIX)
+        and not name.upper().startswith(SECRET_PREFIX)
+        and name.upper() not in known | GIVEN_TO_STEPS
     )
     return {name: next(iter(difflib.get_close_matches(name.upper(), known, 1)), None) for name in unknown}
 

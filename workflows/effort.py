@@ -10,16 +10,17 @@ All is counted in units that depend on the data alone, never in time, so a repla
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
 
 from taskmark.errors import Category, StepFailed
-from taskmark.task import expressions
+from taskmark.task import expressions, secret_references
 from taskmark.task.expressions import Work
 from taskmark.task.model import Json
+from taskmark.task.secret_references import Place
 
 PORTION = 1_500_000
 """Bytes sent in one workflow task, and in one message, at most."""
@@ -83,6 +84,21 @@ class Effort:
         """Returns a value with every text in it filled in. Raises `InvalidExpression`."""
         with _Metered(self, value) as work:
             return expressions.render_value(value, names, work)
+
+    def render_call(
+        self, value: Json, names: Mapping[str, Json], secrets: Collection[str]
+    ) -> tuple[Any, tuple[Place, ...]]:
+        """Returns a value with every text in it filled in, and where which of the secrets go in it. Raises
+        `InvalidExpression`."""
+        if not secrets:
+            return self.render(value, names), ()
+        with _Metered(self, value) as work:
+            return secret_references.render(
+                value,
+                secrets,
+                lambda inner: expressions.render_value(inner, names, work),
+                lambda text: expressions.render_text(text, names, work),
+            )
 
     async def _room(self, size: int) -> None:
         if not self._lock.locked() and self._has_room(size):

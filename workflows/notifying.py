@@ -235,6 +235,7 @@ class Notifier:
             "project": self._request.project or definition.project,
         }
         await self._effort.turn()
+        arguments, places = self._effort.render_call(notification.arguments, names, definition.secrets)
         request = StepCall(
             execution_id=self._execution,
             task_id=definition.id,
@@ -245,7 +246,9 @@ class Notifier:
             kind=NOTIFY_KIND,
             name=tool,
             description=f"{tool}: {told.fields['kind']} {told.fields['name']}".strip(),
-            arguments=self._effort.render(notification.arguments, names),
+            arguments=arguments,
+            secrets=definition.secrets,
+            secret_places=places,
             idempotency_key=idempotency_key(self._execution, NOTIFY_KIND, told.key, index),
             timeout=self._timeout(notification),
         )

@@ -302,6 +302,7 @@ class PhaseRunner:
             **self._budgets(definition),
             **self._of_limits(definition, phase),
             reuse=offered(request, self._earlier, definition, phase.slug),
+            secrets=definition.secrets,
         )
 
     def _budgets(self, definition: TaskDefinition) -> dict[str, Any]:

@@ -46,6 +46,7 @@ from taskmark.plan.phases import said, title
 from taskmark.plan.sources import bare
 from taskmark.task.durations import parse_duration
 from taskmark.task.model import BUILT_IN_KINDS, Agent, Fallback, Json, Phase, Retry, Step, StepLimits
+from taskmark.task.secret_references import takes_secrets
 from workflows import travelling
 from workflows.admission import Admission, Stopped
 from workflows.artifacts import Shelf, Sources, absent, size_of
@@ -682,6 +683,8 @@ class StepRunner:
         if step.idempotency_key is not None:
             key = self._effort.text(step.idempotency_key, names)
         asks = agent is not None or step.kind not in BUILT_IN_KINDS
+        usable = start.secrets if takes_secrets(step.kind) else ()
+        arguments, places = self._effort.render_call(step.arguments, names, usable)
         return StepCall(
             execution_id=start.execution_id,
             task_id=start.task_id,
@@ -693,7 +696,9 @@ class StepRunner:
             kind=step.kind,
             name=name,
             description=self._effort.text(step.description, names) if asks else step.description,
-            arguments=self._effort.render(step.arguments, names),
+            arguments=arguments,
+            secrets=start.secrets,
+            secret_places=places,
             idempotency_key=key,
             cache=step.cache or None,
             journal=journal_of(start.execution_id, self._phase.slug) if self._phase.rollback else None,

@@ -17,6 +17,7 @@ from typer.main import get_command
 from starter.cli import (
     awaiting,
     backfilling,
+    codec,
     control,
     creating,
     drawing,
@@ -161,6 +162,7 @@ _COMMANDS = (
     (WRITE, "tools", tooling.tools, ("tools", "tools shell", "tools -o json")),
     (OPERATE, "dev", services.dev, ("dev",)),
     (OPERATE, "worker", services.worker, ("worker --workers 4",)),
+    (OPERATE, "codec", codec.codec, ("codec",)),
     (OPERATE, "doctor", upkeep.doctor, ("doctor",)),
     (OPERATE, "replay", replaying.replay, ("replay --open", "replay --folder histories/ -o json")),
     (OPERATE, "backfill", backfilling.backfill, ("backfill", "backfill --from results/ --dry-run")),

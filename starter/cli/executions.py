@@ -142,6 +142,7 @@ def _checked(
     """Returns what is to be run, before any server is started. Raises `InvalidTask`, `InvalidInputs` and,
     for a version, `Conflict`."""
     from starter.cli.inputs import gather
+    from starter.foreknowledge import lacking_secrets
     from starter.wiring import Wiring
     from taskmark.contracts import StartTask
 
@@ -150,7 +151,10 @@ def _checked(
         definition = wiring.compiler(confined=False).definition(StartTask(task=task))
     else:
         definition = wiring.versions.definition(task, version)
-    return definition, gather(definition, pairs, file, ask=True)
+    given = gather(definition, pairs, file, ask=True)
+    for reason in lacking_secrets(wiring, definition):
+        say(f"warning: {reason}")
+    return definition, given
 
 
 class Beginning(Protocol):

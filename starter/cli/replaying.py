@@ -76,9 +76,14 @@ def replay(
 
 
 async def _from_folder(folder: Path, *, every: bool, output: Format) -> Exit:
+    from starter.cli.clients import settings
+    from starter.connection import namespace_of
+    from starter.encrypting import codec_of
     from starter.replaying import in_folder
 
-    return await _judge(in_folder(folder), every=every, output=output)
+    found = settings()
+    codec = codec_of(found, namespace_of(found))
+    return await _judge(in_folder(folder, codec), every=every, output=output)
 
 
 async def _from_temporal(

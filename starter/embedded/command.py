@@ -80,7 +80,15 @@ def command(binary: Path, settings: Settings, ports: Ports) -> list[str]:
         "--color=never",
         *tuning,
         *attributes,
+        *_codec(settings),
     ]
+
+
+def _codec(settings: Settings) -> list[str]:
+    """Returns where the Web UI asks for what is encrypted: `taskmark codec`, should it run."""
+    if not settings.encrypts:
+        return []
+    return [f"--ui-codec-endpoint=http://{LOOPBACK}:{settings.codec_port}"]
 
 
 def environment(state_dir: Path) -> dict[str, str]:

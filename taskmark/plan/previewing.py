@@ -49,6 +49,8 @@ class Knowledge:
     agents: Sequence[PlannedAgent] = ()
     """Those the task reaches."""
     experience: Experience = field(default_factory=Experience)
+    secrets: Sequence[str] = ()
+    """Why secrets cannot be used, of those that the task names and that cannot."""
 
 
 def preview(
@@ -267,6 +269,7 @@ class _Previewing:
         for one in unusable(self.task, self.knowledge.tools.values(), ()):
             yield f"{one.title}; it is used by {one.used_by}" if one.uses else one.title
         yield from (agent.problem for agent in self.knowledge.agents if agent.problem)
+        yield from self.knowledge.secrets
         yield from self._over_budget(phases)
 
     def _over_budget(self, phases: Sequence[PlannedPhase]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Log lines without personal data, tracebacks included."""
+"""Log lines without secrets and personal data, tracebacks included."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class ScrubbingFormatter(logging.Formatter):
-    """Formats as usual, then scrubs the whole line."""
+    """Formats as usual, then masks and scrubs the whole line."""
+
+    mask: Callable[[str], str] = str
+    """Takes known secrets out of a text."""
 
     def __init__(self, form: str, make: Callable[[], Scrubber]) -> None:
         """`make` is called when there is something to log: most commands log nothing."""
@@ -26,11 +29,12 @@ class ScrubbingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns what is written, also of an exception."""
-        return self.scrubber.text(super().format(record))
+        return self.scrubber.text(self.mask(super().format(record)))
 
 
-def scrub_logs(scrubber: Scrubber) -> None:
-    """Lets the process's own logs use another scrubber, such as one with the detectors of plugins."""
+def scrub_logs(scrubber: Scrubber, mask: Callable[[str], str]) -> None:
+    """Lets the process's own logs use another scrubber, such as one with the detectors of plugins, and mask
+    the secrets that are known by then."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler.formatter, ScrubbingFormatter):
-            handler.formatter.scrubber = scrubber
+            handler.formatter.scrubber, handler.formatter.mask = scrubber, mask

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from taskmark.ports import Recorder
 from taskmark.privacy.scrubbing import Scrubber
 from taskmark.records import CheckpointRecord, Record
+from taskmark.secrets.masks import Masks
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -29,19 +30,25 @@ _IDS: Final = ("execution_id", "parent_id", "trace_id", "idempotency_key")
 
 
 class ScrubbingRecorder:
-    """A `taskmark.ports.Recorder` that hands on records without personal data."""
+    """A `taskmark.ports.Recorder` that hands on records without secrets and personal data."""
 
-    def __init__(self, recorder: Recorder, scrubber: Scrubber) -> None:
+    def __init__(self, recorder: Recorder, scrubber: Scrubber, masks: Masks | None = None) -> None:
         self._recorder = recorder
         self._scrubber = scrubber
+        self._masks = masks or Masks()
 
     def record(self, *records: Record) -> None:
-        """Scrubs the records and hands them on. Never raises."""
-        self._recorder.record(*(scrubbed(record, self._scrubber) for record in records))
+        """Masks and scrubs the records, and hands them on. Never raises."""
+        self._recorder.record(*(scrubbed(record, self._scrubber, self._masks) for record in records))
 
 
-def scrubbed(record: Record, scrubber: Scrubber) -> Record:
-    """Returns the record without personal data. The same record gives the same, live or read again."""
+def scrubbed(record: Record, scrubber: Scrubber, masks: Masks | None = None) -> Record:
+    """Returns the record without secrets and personal data. The same gives the same, live or read again.
+
+    What names, orders or measures is not masked either. A secret in it has been typed there.
+    """
+    if masks is not None:
+        record = masks.model(record, keep=STRUCTURAL)
     ids = {str(found) for name in _id_fields(type(record)) if (found := getattr(record, name))}
     # An id of a sub-task or of a phase begins with that of the execution that started it.
     ids |= {found.partition("/")[0] for found in ids}

@@ -15,7 +15,7 @@ from taskmark.task.source_text import Findings, Place
 from taskmark.task.timing import check_times
 from taskmark.task.usage import check_usage
 
-_NOT_IN_EFFECT = ("onComplete", "secrets")
+_NOT_IN_EFFECT = ("onComplete",)
 """Metadata that the format has and the engine does not act on yet: nobody may rely on it unwarned."""
 _CALLING = frozenset(
     {"timeout", "heartbeat", "retry", "fallback", "idempotencyKey", "with", "cache", "circuit", "limits"}

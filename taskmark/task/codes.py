@@ -79,6 +79,8 @@ class Code(StrEnum):
     INVALID_EXPRESSION = "invalid-expression"
     UNKNOWN_NAME = "unknown-name"
     UNKNOWN_INPUT = "unknown-input"
+    UNKNOWN_SECRET = "unknown-secret"  # noqa: S105 - a code
+    MISPLACED_SECRET = "misplaced-secret"  # noqa: S105 - a code
     UNUSED_INPUT = "unused-input"
     INCOMPARABLE_TYPES = "incomparable-types"
     CONSTANT_COMPARISON = "constant-comparison"

@@ -19,6 +19,8 @@ class Expression(NamedTuple):
     """Characters of `at` before the source begins."""
     per_item: bool = False
     """Whether it is evaluated for each item of its step's `forEach`."""
+    takes_secrets: bool = False
+    """Whether it is given to a tool, which may be given secrets."""
 
     def place(self, offset: int) -> Place:
         """Returns where a character of the source stands."""

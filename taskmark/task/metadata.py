@@ -10,6 +10,7 @@ from taskmark.task import notices, options, values
 from taskmark.task.codes import Code
 from taskmark.task.inputs import SIZED, fit
 from taskmark.task.model import InputType, Requirement
+from taskmark.task.secret_uses import check_names
 from taskmark.task.source_text import Findings, Place, replacing, shown
 from taskmark.task.yaml_nodes import Entry, Items, Mapping, Node, Scalar, YamlSource, read_mapping
 
@@ -158,6 +159,11 @@ def _requirements(node: Node, findings: Findings) -> tuple[Requirement, ...] | N
     return tuple(requirement for requirement in read if requirement is not None)
 
 
+def _secrets(node: Node, findings: Findings) -> tuple[str, ...]:
+    check_names(nodes := values.text_nodes(node, findings), findings)
+    return tuple(dict.fromkeys(one.text.strip() for one in nodes))
+
+
 _INPUT: values.Shape = {
     "anyOf": [
         {"enum": [name for name in _TYPES if name != "enum"]},
@@ -179,7 +185,7 @@ METADATA_FIELDS: values.Fields = {
     "maxConcurrentPhases": ("max_concurrent_phases", values.whole(1)),
     "maxConcurrentSteps": ("max_concurrent_steps", values.whole(1)),
     "project": ("project", values.text),
-    "secrets": ("secrets", values.texts),
+    "secrets": ("secrets", values.shaped(_secrets, values.shape_of(values.texts))),
     "allow": ("allow", values.texts),
     "budget": ("budget", options.budget),
     "limits": ("limits", options.task_limits),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,6 +13,8 @@ from taskmark.task.codes import Code
 from taskmark.task.drafts import Expression, PhaseDraft, StepDraft
 from taskmark.task.expressions import Reference, references
 from taskmark.task.graph import Graph
+from taskmark.task.secret_references import ROOT as SECRETS
+from taskmark.task.secret_uses import misuse
 from taskmark.task.source_text import Findings, shown
 
 ROOTS = ("inputs", "phases", "steps", "execution", "project")
@@ -91,9 +93,12 @@ class Names:
         *,
         inputs_known: bool,
         judge: Callable[[Expression, Findings], None],
+        secrets: Collection[str] | None = (),
     ) -> None:
-        """`judge` is shown each expression that can be read, while its tree is at hand."""
+        """`judge` is shown each expression that can be read, while its tree is at hand; `secrets` are those
+        that the task declares, None if nobody can say."""
         self._judge = judge
+        self._secrets = secrets
         self._inputs = tuple(inputs)
         self._inputs_known = inputs_known
         self.inputs_read: set[str] = set()
@@ -128,7 +133,9 @@ class Names:
         for reference in found or ():
             if reference.path[0] in absorbed:
                 continue
-            if scope.tells and reference.path[0] not in ("inputs", "execution", "project"):
+            if reference.path[0] == SECRETS:
+                problem = self._secret(reference, expression, findings)
+            elif scope.tells and reference.path[0] not in ("inputs", "execution", "project"):
                 problem = self._told(reference, findings)
             else:
                 problem = self.problem(reference, scope, per_item=expression.per_item, findings=findings)
@@ -138,6 +145,10 @@ class Names:
             absorbed = problem.absorbs or absorbed
             offset = _offset_of(reference, problem.part, expression.source)
             findings.add(problem.code, expression.place(offset), problem.message, problem.hint)
+
+    def _secret(self, reference: Reference, expression: Expression, findings: Findings) -> Problem | None:
+        wrong = misuse(reference, expression, self._secrets, findings)
+        return None if wrong is None else Problem(wrong.code, wrong.part, wrong.message, wrong.hint)
 
     @staticmethod
     def parse(expression: Expression, findings: Findings) -> tuple[Reference, ...] | None:

@@ -84,5 +84,5 @@ def _draft(node: Mapping) -> NoticeDraft | None:
     draft = NoticeDraft(tool.node, arguments, intact=given is None or arguments is not None)
     for scalar in scalars(arguments) if arguments is not None else ():
         if "{{" in scalar.text or "{%" in scalar.text:
-            draft.expressions.append(Expression(scalar.text, True, scalar))
+            draft.expressions.append(Expression(scalar.text, True, scalar, takes_secrets=True))
     return draft

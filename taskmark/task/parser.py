@@ -213,7 +213,13 @@ class _Parsing:
         resolve_dependencies(phases, self._findings)
         inputs = [key.text for key in metadata.input_keys]
         comparisons = Comparisons(metadata.fields.get("requirements", ()), phases)
-        names = Names(inputs, phases, inputs_known=metadata.inputs_known, judge=comparisons.check)
+        names = Names(
+            inputs,
+            phases,
+            inputs_known=metadata.inputs_known,
+            judge=comparisons.check,
+            secrets=metadata.fields.get("secrets", ()) if metadata.readable else None,
+        )
         reads = resolve_reads(phases, names, self._findings)
         resolve_task_outputs(outputs, phases, names, self._findings)
         for expression in (one for notice in metadata.notices for one in notice.expressions):

@@ -17,6 +17,7 @@ from taskmark.task.durations import EXAMPLES, parse_duration
 from taskmark.task.hints import nearly, sole
 from taskmark.task.model import GATES, Fallback
 from taskmark.task.outline import Item
+from taskmark.task.secret_references import takes_secrets
 from taskmark.task.source_text import Findings, Place, Text, concat, replacing, shown, without_tabs
 from taskmark.task.yaml_nodes import Entry, Mapping, Node, Scalar, YamlSource, read_mapping, scalars
 
@@ -73,11 +74,19 @@ def read_step(item: Item, kinds: frozenset[str], findings: Findings) -> StepDraf
     step = _read_text(body, kinds, has_mapping, findings)
     step.intact, step.readable = intact, mapping is not None or not has_mapping
     _Options(step, findings).read(mapping)
+    _withhold_secrets(step)
     if step.kind in _TEMPLATED_DESCRIPTIONS or step.kind not in options.BUILT_IN_KINDS:
         step.expressions.extend(_templates_in(step.description.value, step.description))
     if step.chooses_agent:
         step.expressions.append(expression_of(step.value))
     return step
+
+
+def _withhold_secrets(step: StepDraft) -> None:
+    """A fallback without arguments of its own is given those of its step, and agents get no secrets."""
+    fallback: Fallback | None = step.fields.get("fallback")
+    if fallback is not None and fallback.kind == "agent" and fallback.arguments is None:
+        step.expressions = [one._replace(takes_secrets=False) for one in step.expressions]
 
 
 # --- text and mapping -----------------------------------------------------------------------------
@@ -389,12 +398,13 @@ class _Options:
             expression = as_expression(over.node, per_item=True)
             self._step.expressions.append(expression)
             arguments["over"] = f"{{{{ {expression.source} }}}}"
-        self._collect(node)
+        self._collect(node, secrets=takes_secrets(self._step.kind))
         self._step.fields["arguments"] = arguments
 
-    def _collect(self, node: Node) -> None:
+    def _collect(self, node: Node, *, secrets: bool = False) -> None:
         for scalar in scalars(node):
-            self._step.expressions.extend(_templates_in(scalar.text, scalar))
+            found = _templates_in(scalar.text, scalar)
+            self._step.expressions.extend(one._replace(takes_secrets=secrets) for one in found)
 
     def _if(self, node: Node) -> None:
         if values.text(node, self._findings) is None:
@@ -463,7 +473,7 @@ class _Options:
                 return
             arguments = mapping.value
             self._step.fallback_arguments = mapping
-            self._collect(mapping)
+            self._collect(mapping, secrets=takes_secrets(kind))
         self._step.fallback_name = node
         self._step.fields["fallback"] = Fallback(kind=kind, name=node.text.strip(), arguments=arguments)
 

@@ -89,7 +89,7 @@ def _log(ended: Ended, context: StepContext) -> None:
     """Passes on what the function printed."""
     for name, capture in (("stdout", ended.stdout), ("stderr", ended.stderr)):
         if capture.total:
-            context.logger.info("%s: %s", name, capture.text[-2000:].rstrip())
+            context.logger.info("%s: %s", name, context.hide(capture.text)[-2000:].rstrip())
 
 
 def _value(function: str, text: bytes, ended: Ended) -> Json:

@@ -120,6 +120,8 @@ class Capture:
     """The end of what a stream printed."""
 
     kept: int
+    hide: Callable[[str], str] = str
+    """Takes secrets out of a text that was cut."""
     total: int = 0
     tail: bytearray = field(default_factory=bytearray)
 
@@ -133,7 +135,8 @@ class Capture:
     @property
     def text(self) -> str:
         """The end of it as text; bytes that are not UTF-8 are replaced."""
-        return self.tail[-self.kept :].decode(errors="replace")
+        text = self.tail[-self.kept :].decode(errors="replace")
+        return self.hide(text) if self.truncated else text
 
     @property
     def last_line(self) -> str:
@@ -159,7 +162,7 @@ class Ended:
     @property
     def reason(self) -> str:
         """How it ended, and the end of what it said about it."""
-        said = (self.stderr.text.strip() or self.stdout.text.strip())[-2000:]
+        said = self.stderr.hide(self.stderr.text.strip() or self.stdout.text.strip())[-2000:]
         how = f"exit code {self.exit_code}"
         if self.exit_code > SIGNALLED:
             with suppress(ValueError):
@@ -180,7 +183,7 @@ async def run(command: Command, context: StepContext, limits: ProcessLimits | No
     with ExitStack() as stack:
         place = stack.enter_context(directory(context.root, command.directory))
         pipes = stack.enter_context(two_pipes(_Pipes, partial(_not_started, "the command")))
-        supervised = _Supervised(command, limits, pipes, context.say)
+        supervised = _Supervised(command, limits, pipes, context)
         try:
             return await supervised.run(
                 place, environment, min(command.timeout or context.timeout, context.timeout)
@@ -255,15 +258,13 @@ class _Pipes(TwoPipes):
 class _Supervised:
     """One command under its launcher."""
 
-    def __init__(
-        self, command: Command, limits: ProcessLimits, pipes: _Pipes, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, command: Command, limits: ProcessLimits, pipes: _Pipes, context: StepContext) -> None:
         self.command = command
-        self.say = say
+        self.say = context.say
         self.limits = limits
         self.pipes = pipes
-        self.stdout = Capture(limits.kept)
-        self.stderr = Capture(limits.kept)
+        self.stdout = Capture(limits.kept, context.hide)
+        self.stderr = Capture(limits.kept, context.hide)
         self.said = bytearray()
         """By the launcher."""
 
@@ -449,7 +450,7 @@ class _Supervised:
         if "error" in told:
             raise _not_started(self._name, OSError(told["error"], os.strerror(told["error"])))
         if "exit" not in told and "signal" not in told:
-            said = self.stderr.text.strip()[-500:]
+            said = self.stderr.hide(self.stderr.text.strip())[-500:]
             raise StepFailed(f"{self._name} was lost: its launcher was killed {said}".rstrip())
         code = told["exit"] if "exit" in told else SIGNALLED + told["signal"]
         self._check_signal(code - SIGNALLED)

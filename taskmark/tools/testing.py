@@ -212,7 +212,7 @@ class _Call:
 
     async def _perform(self, arguments: Mapping[str, Json]) -> dict[str, Any]:
         """Returns how the call ended, unless it was cancelled."""
-        seconds, place = self._context.timeout, {"step": self._context.step, "phase": self._context.phase}
+        seconds, step, phase = self._context.timeout, self._context.step, self._context.phase
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
@@ -221,7 +221,9 @@ class _Call:
                 return {"output": capped(await self._tool.execute(parameters, self._context))}
         except (Exception, SystemExit) as error:  # as around a step
             late = limit.expired()
-            return {"failure": overdue(seconds, **place) if late else failure_from(error, **place)}
+            if late:
+                return {"failure": overdue(seconds, step=step, phase=phase)}
+            return {"failure": failure_from(error, step=step, phase=phase)}
 
     def _cancel(self) -> None:
         if self._work is not None:

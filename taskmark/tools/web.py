@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, Self
 
@@ -118,7 +118,7 @@ class Http(Tool[HttpParameters]):
         except (httpx2.InvalidURL, httpx2.HTTPError, UnicodeError) as error:
             raise _failure(f"{parameters.method} {_shown(parameters.url)}", error) from error
         if response.is_error and parameters.raise_for_status and not parameters.allow_failure:
-            raise _bad_status(response, content)
+            raise _bad_status(response, content, context.hide)
         return capped(_output(response, content), source="the answer", advice=TOO_LARGE)
 
     def _client(self) -> httpx2.AsyncClient:
@@ -266,11 +266,11 @@ def _text(response: httpx2.Response, content: bytes) -> str:
     return content.decode(errors="replace")
 
 
-def _bad_status(response: httpx2.Response, content: bytes) -> StepFailed:
+def _bad_status(response: httpx2.Response, content: bytes, hide: Callable[[str], str]) -> StepFailed:
     """Returns the error for a status of 400 and above."""
     category = category_of(response.status_code)
     after = response.headers.get("retry-after")
-    said = _text(response, content).strip()[:500]
+    said = hide(_text(response, content).strip())[:500]
     parts = [f"{response.url.host} answers {response.status_code} {response.reason_phrase}".rstrip()]
     parts += [f"retry after {after[:40]}"] if after else []
     parts += [said] if said else []

@@ -10,6 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from taskmark.task import secret_references
 from taskmark.task.catalog import Catalog
 from taskmark.task.durations import duration_text
 from taskmark.task.files import sha256_of
@@ -72,6 +73,7 @@ def stripped(text: str) -> bool:
 
 ANY_TEXT = st.one_of(LINE, LINES).map(sound)
 NAME = ANY_TEXT.map(str.strip).filter(bool)
+SECRET = st.from_regex(secret_references.NAME, fullmatch=True)
 JSON: Any = st.recursive(
     st.one_of(SCALARS, ANY_TEXT),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(ANY_TEXT, inner, max_size=3)),
@@ -322,7 +324,7 @@ def definitions(draw: Any, *, sub_tasks: bool = False, kinds: tuple[str, ...] = 
         requirements=tuple(draw(st.lists(requirements(), max_size=3, unique_by=lambda one: one.name))),
         default_agents=draw(unique(AGENT)), max_concurrent_phases=drawing.maybe(st.integers(1, 99)),
         max_concurrent_steps=drawing.maybe(st.integers(1, 99)), project=drawing.maybe(NAME),
-        secrets=draw(unique(NAME)), budget=drawing.maybe(BUDGET), schedule=drawing.maybe(SCHEDULE),
+        secrets=draw(unique(SECRET)), budget=drawing.maybe(BUDGET), schedule=drawing.maybe(SCHEDULE),
         limits=drawing.maybe(TASK_LIMITS),
         paused_timeout=drawing.maybe(PAUSED_TIMEOUT),
         notify=drawing.maybe(NOTIFICATIONS), on_complete=drawing.maybe(GIVEN), phases=tuple(phases),

@@ -144,8 +144,8 @@ PLANTED = {
     "arguments that are not filled in": (
         "completed",
         "steps.py",
-        "arguments=self._effort.render(step.arguments, names),",
-        "arguments=step.arguments,",
+        "arguments, places = self._effort.render_call(step.arguments, names, usable)",
+        "arguments, places = step.arguments, ()",
     ),
     "a phase that hears nothing of those before": (
         "completed",

@@ -51,9 +51,11 @@ async def echo(agent: Agent, question: Question, context: StepContext) -> Answer
     return Answer(said, files=("note.txt",))
 
 
-def steps(registry: Registry, root: Path) -> tuple[dict[str, Any], MemoryRecorder, MemoryArtifacts]:
+def steps(
+    registry: Registry, root: Path, **parts: Any
+) -> tuple[dict[str, Any], MemoryRecorder, MemoryArtifacts]:
     """Returns the activities by name, and where they record and keep things."""
     recorder, artifacts = MemoryRecorder(), MemoryArtifacts()
-    found = StepActivities(registry, echo, artifacts, recorder, root=root).all()
+    found = StepActivities(registry, echo, artifacts, recorder, root=root, **parts).all()
     named = {getattr(one, "__temporal_activity_definition").name or "*": one for one in found}
     return named, recorder, artifacts

@@ -28,6 +28,7 @@ from taskmark.records import (
     PhaseRecord,
     Record,
 )
+from taskmark.secrets.masks import Masks
 from taskmark.store.memory import MemoryRecorder
 from taskmark.store.schema import open_store
 from taskmark.store.spool import SpoolRecorder
@@ -218,6 +219,31 @@ def test_log_lines_are_scrubbed_with_their_tracebacks(log: tuple[logging.Logger,
 
 def test_logs_take_over_the_detectors_of_plugins(log: tuple[logging.Logger, io.StringIO]) -> None:
     logger, written = log
-    scrub_logs(Scrubber(()))
+    scrub_logs(Scrubber(()), str)
     logger.warning("as it is: %s", MARKERS[0])
     assert MARKERS[0] in written.getvalue()
+
+
+def test_logs_and_records_hold_no_secret_though_nothing_else_is_scrubbed(
+    log: tuple[logging.Logger, io.StringIO],
+) -> None:
+    logger, written = log
+    masks, recorder = Masks(), MemoryRecorder()
+    masks.add("planted-secret", "TOKEN")
+    scrub_logs(Scrubber(()), masks.text)
+    try:
+        raise ValueError("it is planted-secret")
+    except ValueError:
+        logger.exception("failed with %s", "planted-secret")
+    told = AttemptRecord(
+        execution_id="exec-1",
+        phase="p",
+        step="s",
+        attempt=1,
+        status=StepStatus.COMPLETED,
+        output="a planted-secret",
+    )
+    ScrubbingRecorder(recorder, Scrubber(()), masks).record(told)
+    assert "planted-secret" not in written.getvalue(), "nor in the line of code that the traceback shows"
+    assert written.getvalue().count("[secret TOKEN]") >= 3
+    assert [attempt.output for attempt in recorder.attempts("exec-1")] == ["a [secret TOKEN]"]

@@ -1,0 +1,179 @@
+"""A secret is shown to nobody, however it is repeated, quoted, encoded or cut."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from taskmark.contracts import StepDone
+from taskmark.privacy.recording import STRUCTURAL
+from taskmark.records import AttemptRecord
+from taskmark.secrets.masks import Masks
+from taskmark.secrets.sharing import MaskedShared
+from taskmark.shared import MemoryShared
+
+
+@dataclass
+class Told:
+    """What a tool may return."""
+
+    text: str
+
+
+SECRET = 'p4"ss/w&rd+ü=\\x<1>'
+TOKEN = "ghp_0123456789abcdefGHIJ"
+
+
+@pytest.fixture
+def masks() -> Masks:
+    known = Masks()
+    known.add(SECRET, "PASSWORD")
+    known.add(TOKEN, "TOKEN")
+    return known
+
+
+ENCODINGS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "in capitals": str.upper,
+    "in small letters": str.lower,
+    "JSON": json.dumps,
+    "JSON without escapes": lambda text: json.dumps(text, ensure_ascii=False),
+    "JSON in JSON": lambda text: json.dumps(json.dumps(text)),
+    "JSON with escaped slashes": lambda text: json.dumps(text).replace("/", "\\/"),
+    "repr": repr,
+    "HTML": html.escape,
+    "a shell's word": shlex.quote,
+    "a path of a URL": quote,
+    "a part of a URL": lambda text: quote(text, safe=""),
+    "a form": quote_plus,
+    "a form in small letters": lambda text: quote_plus(text).lower(),
+    "hex": lambda text: text.encode().hex(),
+    "HEX": lambda text: text.encode().hex().upper(),
+    "Base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "Base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+    "Basic, after one": lambda text: base64.b64encode(f"u:{text}".encode()).decode(),
+    "Basic, after two": lambda text: base64.b64encode(f"us:{text}!".encode()).decode(),
+    "Basic, after three": lambda text: base64.b64encode(f"use:{text}!!".encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("secret", [SECRET, TOKEN])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_secret_is_masked_in_every_usual_encoding(masks: Masks, secret: str, encoding: str) -> None:
+    encoded = ENCODINGS[encoding](secret)
+    masked = masks.text(f"before {encoded} after")
+    assert "[secret " in masked
+    assert masked.startswith("before ")
+    assert masked.endswith(" after")
+    # Of Base64 as many characters may be left at an end as depend on what stands beside the secret.
+    assert len(masked) <= len("before [secret PASSWORD] after") + 12
+
+
+@pytest.mark.parametrize("length", range(4, len(TOKEN)))
+def test_what_a_cut_leaves_of_a_secret_is_masked(masks: Masks, length: int) -> None:
+    assert masks.text(f"it said {TOKEN[:length]}", cut=True) == "it said [secret TOKEN]"
+    assert masks.text(f"{TOKEN[-length:]} it said", cut=True) == "[secret TOKEN] it said"
+
+
+@pytest.mark.parametrize("length", range(len(TOKEN) // 2, len(TOKEN)))
+def test_half_a_long_secret_is_masked_wherever_it_stands(masks: Masks, length: int) -> None:
+    assert masks.text(f"exit code 1: {TOKEN[-length:]}; more") == "exit code 1: [secret TOKEN]; more"
+    assert masks.text(f"exit code 1: {TOKEN[:length]}… more") == "exit code 1: [secret TOKEN]… more"
+
+
+def test_other_texts_stay_as_they_are(masks: Masks) -> None:
+    text = "ghp is a prefix, and so is p4; [secret TOKEN] has been masked"
+    assert masks.text(text, cut=True) == text
+
+
+def test_each_line_of_a_secret_that_has_several_is_masked_alone() -> None:
+    masks = Masks()
+    masks.add("-----BEGIN KEY-----\nMIIBVgIBADANBgkq\nhkiG9w0BAQEFAASC\n}\n-----END KEY-----\n", "KEY")
+    assert masks.text("line 2 is MIIBVgIBADANBgkq") == "line 2 is [secret KEY]"
+    assert masks.text("} is in it as well") == "} is in it as well"
+
+
+def test_values_are_masked_in_texts_numbers_and_keys(masks: Masks) -> None:
+    masks.add("4711081512", "PIN")
+    value = {"a": [TOKEN, {"b": (1, None, True)}], TOKEN: 4711081512, "c": 1.5}
+    assert masks.value(value) == {
+        "a": ["[secret TOKEN]", {"b": [1, None, True]}],
+        "[secret TOKEN]": "[secret PIN]",
+        "c": 1.5,
+    }
+
+
+def test_what_only_becomes_json_is_masked(masks: Masks) -> None:
+    done = StepDone(output={"at": datetime(2026, 1, 2, tzinfo=UTC)}, files=("a",))
+    value = [Path(TOKEN), TOKEN.encode(), Told(TOKEN), StepDone(output=TOKEN), done]
+    *masked, same = masks.value(value)
+    assert TOKEN not in repr(masked)
+    assert repr(masked).count("[secret TOKEN]") == 4
+    assert same is done, "what holds none stays what it is"
+    nothing = object()
+    assert masks.value([nothing]) == [nothing]
+
+
+def test_messages_are_masked_in_all_fields(masks: Masks) -> None:
+    done = StepDone(output={"a": TOKEN}, files=(f"{TOKEN}.txt", "b.txt"), resources={"cpu_seconds": 1.0})
+    masked = masks.model(done)
+    assert masked == done.model_copy(
+        update={"output": {"a": "[secret TOKEN]"}, "files": ("[secret TOKEN].txt", "b.txt")}
+    )
+
+
+def test_records_keep_what_they_are_found_by(masks: Masks) -> None:
+    masks.add("exec", "SHORT")
+    record = AttemptRecord(
+        execution_id="exec-1", phase="p", step="s", attempt=1, status="completed", output=f"exec {TOKEN}"
+    )
+    masked = masks.model(record, keep=STRUCTURAL)
+    assert (masked.execution_id, masked.output) == ("exec-1", "[secret SHORT] [secret TOKEN]")
+
+
+def test_a_longer_secret_is_masked_before_one_that_is_part_of_it() -> None:
+    masks = Masks()
+    masks.add("abcdef", "PART")
+    masks.add("abcdef-and-more", "WHOLE")
+    assert masks.text("abcdef-and-more abcdef") == "[secret WHOLE] [secret PART]"
+
+
+def test_a_value_that_was_replaced_stays_masked(masks: Masks) -> None:
+    masks.add("a-new-value-of-it", "TOKEN")
+    assert masks.text(f"{TOKEN} a-new-value-of-it") == "[secret TOKEN] [secret TOKEN]"
+
+
+@pytest.mark.parametrize("short", ["", "a", "abc"])
+def test_what_is_too_short_to_be_told_from_other_texts_masks_nothing(short: str) -> None:
+    masks = Masks()
+    masks.add(short)
+    assert masks.text("abcabc") == "abcabc"
+
+
+def test_a_secret_that_looks_like_its_mask_ends() -> None:
+    masks = Masks()
+    masks.add("[secret AAAA] [secret AAAA]", "AAAA")
+    assert masks.text("[secret AAAA] [secret AAAA] [secret AAAA]", cut=True)
+
+
+def test_what_workers_share_holds_no_secret(masks: Masks) -> None:
+    kept = MemoryShared()
+    shared = MaskedShared(kept, masks)
+    shared.put("k", "put", {"a": TOKEN}, 60)
+    assert shared.add("k", "add", TOKEN, 60)
+    assert shared.change("k", "change", lambda before: [before, TOKEN], 60) == [None, "[secret TOKEN]"]
+    assert [kept.get("k", key) for key in ("put", "add", "change")] == [
+        {"a": "[secret TOKEN]"},
+        "[secret TOKEN]",
+        [None, "[secret TOKEN]"],
+    ]
+    assert shared.get("k", "add") == "[secret TOKEN]"

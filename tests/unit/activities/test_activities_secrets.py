@@ -12,14 +12,16 @@ from activity_calls import call, environment, steps
 from pydantic import BaseModel
 from temporalio.exceptions import ApplicationError
 
+from activities.steps import StepActivities
 from taskmark.contracts import StepCall, StepDone, is_artifact
 from taskmark.errors import Category, Failure, StepFailed
-from taskmark.ports import StepContext
+from taskmark.ports import Answer, Question, StepContext, ToolCall
 from taskmark.registry import Registry, load, step_kind, tool
 from taskmark.secrets.sources import Found, Variables
 from taskmark.secrets.vault import Vault
 from taskmark.shared import MemoryShared
-from taskmark.task.model import Json
+from taskmark.store.memory import MemoryArtifacts, MemoryRecorder
+from taskmark.task.model import Agent, Json
 from taskmark.task.secret_references import Place, placeholder
 
 TOKEN = "tok-0123456789-planted"
@@ -244,6 +246,31 @@ async def test_what_a_task_declares_is_masked_in_steps_that_do_not_use_it(
     """Such as one that reads a file which another worker wrote it into."""
     done = await run(registry, tmp_path, call(name="keep", arguments={"value": OTHER}, secrets=("OTHER",)))
     assert (GIVEN, done.output["value"]) == ([OTHER], "[secret OTHER]")
+
+
+@pytest.mark.parametrize("name", ["keep", "break"])
+async def test_a_model_is_told_no_secret_by_the_tools_that_it_calls(
+    registry: Registry, tmp_path: Path, name: str
+) -> None:
+    """What they return, and how they fail, is sent to whoever provides the model."""
+    heard: list[Json] = []
+
+    async def model_asks(_agent: Agent, _question: Question, context: StepContext) -> Answer:
+        try:
+            heard.append(await context.tools.call(ToolCall(name, {"value": f"it is {TOKEN}"}, 1)))
+        except StepFailed as error:
+            heard.append(error.message)
+        return Answer("done")
+
+    activities = StepActivities(
+        registry, model_asks, MemoryArtifacts(), MemoryRecorder(), root=tmp_path, vault=vault()
+    ).all()
+    named = {getattr(one, "__temporal_activity_definition").name: one for one in activities}
+    asked = call(kind="agent", name="a", agent=Agent(id="a"), secrets=("TOKEN",))
+    await environment().run(named["agent.ask"], asked)
+    told = heard[0]["value"] if isinstance(heard[0], dict) else heard[0]
+    assert "it is [secret TOKEN]" in str(told)
+    assert TOKEN not in str(heard)
 
 
 @pytest.mark.semantics("Z3")

@@ -41,7 +41,7 @@ def tools(
     ] = None,
     output: FormatOption = Format.TABLE,
 ) -> Exit:
-    """List the tools with their limits and health, and what else plugins add."""
+    """List tools, limits and health, and what plugins add."""
     from starter.cli.clients import settings
     from starter.toolbox import tools_of
     from starter.wiring import Wiring

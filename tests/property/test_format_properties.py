@@ -54,7 +54,7 @@ PROSE = [
 PACE = settings(
     deadline=None,
     print_blob=True,
-    max_examples=100,
+    max_examples=50,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 

@@ -102,11 +102,14 @@ def _uses(definition: TaskDefinition) -> Iterator[tuple[str, str, Use]]:
 
     for one, phase, step in everything(definition):
         use = Use(step=step.id, phase=phase.name, task=below(one))
+        fallbacks = [step.fallback]
         for kind, name in _needs(step, phase, one):
             fallback = step.fallback or (fallback_of(name, one) if kind == "agent" else None)
             yield kind, name, use.model_copy(update={"fallback": _named(fallback)})
-            if fallback is not None:
-                yield fallback.kind, fallback.name, use.model_copy(update={"is_fallback": True})
+            fallbacks.append(fallback)
+        for other in fallbacks:
+            if other is not None:
+                yield other.kind, other.name, use.model_copy(update={"is_fallback": True})
     for one in family(definition):
         yield from (("tool", notice.tool, Use(task=below(one))) for notice in one.notify or ())
 

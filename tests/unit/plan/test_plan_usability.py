@@ -1,6 +1,7 @@
 """What cannot be used before a start, and which steps that concerns."""
 
 from taskmark.plan.preview import PlannedAgent, PlannedTool
+from taskmark.plan.reach import reach
 from taskmark.plan.usability import unusable
 from taskmark.task.model import Agent, Fallback, Notification, Phase, Step, TaskDefinition
 
@@ -44,6 +45,12 @@ def test_whether_a_step_has_a_fallback_is_told():
 def test_a_tool_that_is_only_a_fallback_is_told_as_one():
     (told,) = found(task(step(value="chat", fallback=Fallback(kind="tool", name="mail"))), DOWN)
     assert (told.uses[0].is_fallback, told.used_by) == (True, "step one of Tell, as its fallback")
+
+
+def test_a_tool_that_a_step_of_a_plug_ins_kind_falls_back_on_is_told():
+    odd = step(kind="odd", value="x", fallback=Fallback(kind="tool", name="mail"))
+    (told,) = found(task(odd), DOWN)
+    assert told.used_by == "step one of Tell, as its fallback"
 
 
 def test_a_tool_that_only_a_notification_uses_is_told():
@@ -91,6 +98,12 @@ def test_the_fallback_of_an_agents_file_is_told_unless_the_step_has_its_own():
     ann, bob = found(task(*asks, agents=("ann",)).model_copy(update={"agents": known}), agents=lost)
     assert [use.fallback for use in ann.uses] == ["agent bob", "agent bob", "a value"]
     assert [(use.step, use.is_fallback) for use in bob.uses] == [("ask", True), ("say", True)]
+
+
+def test_the_agent_that_an_agents_file_falls_back_on_is_reached():
+    known = {"ann": Agent(id="ann", metadata={"fallback": "bob"}), "bob": Agent(id="bob")}
+    definition = task(step(kind="agent", value="ann")).model_copy(update={"agents": known})
+    assert list(reach(definition).agents) == ["ann", "bob"]
 
 
 def test_of_many_uses_the_first_are_named_and_the_others_counted():

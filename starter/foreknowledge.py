@@ -99,5 +99,4 @@ def _agent(wiring: Wiring, id: str, agent: Agent | None) -> PlannedAgent:
     health = asking.health(agent)
     if health.healthy:
         return PlannedAgent(id=id, model=asking.who(agent)[0])
-    problem = f"{health.message} ({health.hint})" if health.hint else health.message
-    return PlannedAgent(id=id, model=agent.model, problem=problem)
+    return PlannedAgent(id=id, model=agent.model, problem=health.message, hint=health.hint)

@@ -194,7 +194,7 @@ def _note_end(event: HistoryEvent, found: dict[int, Attempt]) -> None:
             attempt.status, attempt.finished_at = StepStatus.FAILED, _moment(event)
             attempt.given_up = name == "activity_task_timed_out_event_attributes"
             attempt.error = _failure_of(attributes.failure, attempt)
-            attempt.usage = read(attributes.failure.application_failure_info.details, Usage, 2)
+            attempt.usage = read(attributes.failure.application_failure_info.details, Usage, 3)
         case "activity_task_canceled_event_attributes":
             attempt.status, attempt.finished_at = StepStatus.CANCELLED, _moment(event)
         case _:

@@ -107,34 +107,19 @@ def tasks(settings: Settings) -> Check:
 
 
 def agents(settings: Settings) -> Check:
-    """Whether every agent file can be read, and its agent be asked as far as can be told without asking."""
+    """Whether every agent file can be read."""
     from taskmark.task.agent_files import agent_ids, load_agent
 
     folder = settings.agents_dir
-    read = _read_all("agents", folder, [partial(load_agent, folder, name) for name in agent_ids(folder)])
-    return _ask_all(settings, read) if read.ok else read
-
-
-def _ask_all(settings: Settings, read: Check) -> Check:
-    from starter.wiring import Wiring
-    from taskmark.task.agent_files import agent_ids, load_agent
-
-    asking, folder = Wiring(settings).asking(), settings.agents_dir
-    found = [agent for name in agent_ids(folder) if (agent := load_agent(folder, name))]
-    unable = [health for health in map(asking.health, found) if not health.healthy]
-    if not unable:
-        return read
-    return Check("agents", False, "\n".join(health.message for health in unable), unable[0].hint)
+    return _read_all("agents", folder, [partial(load_agent, folder, name) for name in agent_ids(folder)])
 
 
 def models(settings: Settings) -> Check:
     """Whether every agent can be asked on this machine, as far as that can be told without asking."""
     from starter.wiring import Wiring
-    from taskmark.agents.asking import Asking
     from taskmark.task.agent_files import agent_ids, load_agent
 
-    asking = Asking(Wiring(settings).registry.provider, settings.default_model)
-    folder = settings.agents_dir
+    asking, folder = Wiring(settings).asking(), settings.agents_dir
     known = [agent for name in agent_ids(folder) if (agent := load_agent(folder, name))]
     unhealthy = [found for agent in known if not (found := asking.health(agent)).healthy]
     if not unhealthy:

@@ -104,6 +104,8 @@ class PlannedAgent(Frozen):
     model: str | None = None
     problem: str = ""
     """Why it cannot be asked."""
+    hint: str | None = None
+    """What to do about it."""
 
 
 class Usage(Frozen):

@@ -268,7 +268,7 @@ class _Previewing:
             )
         for one in unusable(self.task, self.knowledge.tools.values(), ()):
             yield f"{one.title}; it is used by {one.used_by}" if one.uses else one.title
-        yield from (agent.problem for agent in self.knowledge.agents if agent.problem)
+        yield from map(str, unusable(self.task, (), self.knowledge.agents))
         yield from self.knowledge.secrets
         yield from self._over_budget(phases)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from taskmark.task.model import Fallback
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -64,8 +66,15 @@ def tools_of(step: Step) -> tuple[str, ...]:
 
 def asked(step: Step, phase: Phase, definition: TaskDefinition) -> tuple[str, ...]:
     """Returns the agents that a step may ask."""
-    instead = (step.fallback.name,) if step.fallback and step.fallback.kind == "agent" else ()
-    return (*agents_for(step, phase, definition), *instead)
+    own = agents_for(step, phase, definition)
+    fallbacks = [step.fallback or fallback_of(agent, definition) for agent in own] or [step.fallback]
+    return (*own, *(one.name for one in fallbacks if one is not None and one.kind == "agent"))
+
+
+def fallback_of(agent: str, definition: TaskDefinition) -> Fallback | None:
+    """Returns what the file of an agent says that is asked instead, where its step says nothing."""
+    known = definition.agents.get(agent)
+    return Fallback(kind="agent", name=known.fallback) if known and known.fallback else None
 
 
 def agents_for(step: Step, phase: Phase, definition: TaskDefinition) -> tuple[str, ...]:

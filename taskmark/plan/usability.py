@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Literal
 
-from taskmark.plan.reach import agents_for, everything, family
+from taskmark.plan.reach import agents_for, everything, fallback_of, family
 from taskmark.task.model import Frozen
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class Unusable(Frozen):
     def __str__(self) -> str:
         """Says all of it in one line."""
         hint = f"; {self.hint}" if self.hint else ""
-        return f"{self.title}{hint}; it is used by {self.used_by}"
+        used = f"; it is used by {self.used_by}" if self.uses else ""
+        return f"{self.title}{hint}{used}"
 
     @property
     def title(self) -> str:
@@ -76,11 +77,7 @@ def unusable(
     """Returns what of a task's tools and agents cannot be used, with the steps that would."""
     wrong = [
         *(Unusable(kind="tool", name=t.name, reason=t.message, hint=t.hint) for t in tools if not t.healthy),
-        *(
-            Unusable(kind="agent", name=a.id, reason=a.problem.removeprefix(f"agent {a.id}: "))
-            for a in agents
-            if a.problem
-        ),
+        *(Unusable(kind="agent", name=a.id, reason=_reason(a), hint=a.hint) for a in agents if a.problem),
     ]
     if not wrong:
         return ()
@@ -91,15 +88,28 @@ def unusable(
     return tuple(one.model_copy(update={"uses": tuple(some)}) for one, some in found)
 
 
+def _reason(agent: PlannedAgent) -> str:
+    """Returns what is wrong with an agent, in a sentence that has named it already."""
+    own = f"agent {agent.id}"
+    if agent.problem.startswith(f"{own} "):
+        return f"it{agent.problem.removeprefix(own)}"
+    return agent.problem.removeprefix(f"{own}: ")
+
+
 def _uses(definition: TaskDefinition) -> Iterator[tuple[str, str, Use]]:
     def below(one: TaskDefinition) -> str:
         return "" if one is definition else one.id
 
     for one, phase, step in everything(definition):
-        use = Use(step=step.id, phase=phase.name, task=below(one), fallback=_named(step.fallback))
-        yield from ((kind, name, use) for kind, name in _needs(step, phase, one))
-        if step.fallback is not None:
-            yield step.fallback.kind, step.fallback.name, use.model_copy(update={"is_fallback": True})
+        use = Use(step=step.id, phase=phase.name, task=below(one))
+        fallbacks = [step.fallback]
+        for kind, name in _needs(step, phase, one):
+            fallback = step.fallback or (fallback_of(name, one) if kind == "agent" else None)
+            yield kind, name, use.model_copy(update={"fallback": _named(fallback)})
+            fallbacks.append(fallback)
+        for other in fallbacks:
+            if other is not None:
+                yield other.kind, other.name, use.model_copy(update={"is_fallback": True})
     for one in family(definition):
         yield from (("tool", notice.tool, Use(task=below(one))) for notice in one.notify or ())
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 
+from taskmark.task.allowance import check_allowance
 from taskmark.task.braces import check_braces
 from taskmark.task.codes import Code
 from taskmark.task.drafts import PhaseDraft, StepDraft
 from taskmark.task.effects import check_effects
 from taskmark.task.metadata import Metadata
-from taskmark.task.model import GATES
+from taskmark.task.model import GATES, Agent
 from taskmark.task.reachability import check_reachability
 from taskmark.task.source_text import Findings, Place
 from taskmark.task.timing import check_times
@@ -41,6 +42,7 @@ def advise(
     *,
     inputs_read: Set[str],
     effects: Set[str],
+    agents: Mapping[str, Agent],
 ) -> None:
     """Notes what is sound in each part and not in the whole."""
     for key in _NOT_IN_EFFECT:
@@ -53,6 +55,7 @@ def advise(
     for phase in phases:
         _advise_phase(phase, metadata, findings)
         check_effects(phase, effects, findings)
+        check_allowance(phase, metadata, agents, findings)
         check_braces(phase, inputs, findings)
 
 

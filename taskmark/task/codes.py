@@ -70,6 +70,7 @@ class Code(StrEnum):
     TIMEOUT_EXCEEDS_LIMIT = "timeout-exceeds-limit"
     REPEATED_EFFECT = "repeated-effect"
     NOT_IN_EFFECT = "not-in-effect"
+    TOOL_NOT_ALLOWED = "tool-not-allowed"
     # dependencies, names and outputs
     UNKNOWN_PHASE = "unknown-phase"
     SELF_DEPENDENCY = "self-dependency"
@@ -101,6 +102,7 @@ WARNINGS = frozenset(
         Code.NOTE,
         Code.RETRIES_EXCEED_LIMIT,
         Code.NOT_IN_EFFECT,
+        Code.TOOL_NOT_ALLOWED,
         Code.IGNORED_TEXT,
         Code.EXPRESSION_AS_TEXT,
         Code.UNFILLED_TEMPLATE,

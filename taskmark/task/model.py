@@ -151,7 +151,8 @@ class Requirement(Frozen):
         return not self.optional and self.default is None
 
 
-_OTHERS = ("python:", "command:", "cli:")
+_PROGRAM = "cli:"
+_OTHERS = ("python:", "command:", _PROGRAM)
 """Models that are programs or functions."""
 
 
@@ -173,6 +174,11 @@ class Agent(Frozen):
         """Whether a language model is asked by us, and no program or function that asks one, as far as its
         file says."""
         return not (self.model or "").startswith(_OTHERS)
+
+    @property
+    def is_program(self) -> bool:
+        """Whether it is a coding agent that is a program, as far as its file says."""
+        return (self.model or "").startswith(_PROGRAM)
 
     @property
     def answer_schema(self) -> dict[str, Json] | None:

@@ -173,7 +173,8 @@ class _Parsing:
         self._look_up(phases, metadata)
         tasks = self._load_tasks(phases)
         check_strays(outline, kinds, findings)
-        advise(phases, metadata, findings, inputs_read=inputs_read, effects=self._catalog.effects)
+        effects, agents = self._catalog.effects, self._vocabulary.agents
+        advise(phases, metadata, findings, inputs_read=inputs_read, effects=effects, agents=agents)
         name = self._name(outline, metadata)
         retry = metadata.fields.get("retry", Retry())
         return {
@@ -182,7 +183,7 @@ class _Parsing:
             "name": name,
             "phases": _phases(phases, reads, retry) if not findings.has_errors else (),
             "outputs": _outputs(outputs),
-            "agents": self._vocabulary.agents,
+            "agents": agents,
             "tasks": tasks,
         }
 
@@ -227,8 +228,6 @@ class _Parsing:
         return reads, names.inputs_read
 
     def _look_up(self, phases: list[PhaseDraft], metadata: Metadata) -> None:
-        if "allow" in metadata.fields:
-            self._vocabulary.check_allowed(metadata.fields["allow"], metadata.places["allow"])
         for agent in metadata.agents:
             self._vocabulary.check_agent(agent.text.strip(), agent.place())
         for notice in metadata.notices:
@@ -237,6 +236,8 @@ class _Parsing:
         has_default = bool(metadata.agents) or not metadata.readable
         for phase in phases:
             self._vocabulary.check_phase(phase, has_default=has_default)
+        if "allow" in metadata.fields:
+            self._vocabulary.check_allowed(metadata.fields["allow"], metadata.places["allow"])
 
     def _load_tasks(self, phases: list[PhaseDraft]) -> dict[str, TaskDefinition]:
         tasks: dict[str, TaskDefinition] = {}

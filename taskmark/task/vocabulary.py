@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from taskmark.errors import InvalidTask
-from taskmark.task.agent_tools import tool_name, unknown_tools
+from taskmark.task.agent_tools import permission, tool_name, unknown_tools
 from taskmark.task.arguments import note_misfits
 from taskmark.task.catalog import AGGREGATE_OPTIONS, Catalog
 from taskmark.task.codes import Code
@@ -104,9 +104,12 @@ class Vocabulary:
             self.check_allowed(step.fields["allow"], step.places["allow"])
 
     def check_allowed(self, names: Iterable[str], place: Place) -> None:
-        """Checks that there are the tools that agents may call without asking."""
+        """Checks that there are the tools that agents may call without asking: ours, and those that the files
+        of programs list, which have their own."""
+        programs = [agent for agent in self.agents.values() if agent.is_program]
+        listed = {name for agent in programs for tool in agent.tools for name in (tool, permission(tool))}
         for name in names:
-            if tool_name(name) not in self._catalog.tools:
+            if tool_name(name) not in self._catalog.tools and name not in listed:
                 hint = self._findings.guess(name, self._catalog.tools)
                 message = f"there is no tool `{shown(name)}`"
                 self._findings.add(Code.UNKNOWN_TOOL, place, message, hint)

@@ -149,14 +149,15 @@ def test_agents_that_nobody_can_be_asked_for_are_named(
     settings.agents_dir.mkdir()
     (settings.agents_dir / "llm.md").write_text("---\nmodel: sonnet\n---\nBe.\n")
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
-    check = project.agents(settings)
+    assert project.agents(settings).ok, "its file can be read"
+    check = project.models(settings)
     assert not check.ok
     assert check.message == (
         "agent llm: anthropic:claude-sonnet-5-5 needs a key, and ANTHROPIC_API_KEY is not set"
     )
     assert check.fix == "set ANTHROPIC_API_KEY for the workers"
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk")
-    assert project.agents(settings).ok
+    assert project.models(settings).ok
 
 
 def test_agents_that_cannot_be_asked_are_found_with_what_to_do(settings: Settings) -> None:

@@ -104,8 +104,8 @@ def test_an_agent_without_a_key_is_in_the_way(project, capsys, monkeypatch):
     (project / "agents" / "llm.md").write_text("---\nmodel: haiku\n---\nBe.\n")
     (project / "tasks" / "ask.md").write_text("# Ask\n\n## Phase: A\n### Steps\n- agent: llm - Well?\n")
     assert document(capsys, "ask")["problems"] == [
-        "agent llm: anthropic:claude-haiku-5-5 needs a key, and ANTHROPIC_API_KEY is not set"
-        " (set ANTHROPIC_API_KEY for the workers)"
+        "agent llm cannot be asked: anthropic:claude-haiku-5-5 needs a key, and ANTHROPIC_API_KEY is not set"
+        "; set ANTHROPIC_API_KEY for the workers; it is used by step a_agent_1 of A, which has no fallback"
     ]
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-of-mine")
     assert document(capsys, "ask")["problems"] == []
@@ -257,8 +257,9 @@ def test_an_agent_whose_program_is_not_there_is_in_the_way(asks, capsys):
     plan = document(capsys, "ask")
     (problem,) = plan["problems"]
     assert problem == (
-        "agent coder: no-such-claude: command not found "
-        "(npm install -g @anthropic-ai/claude-code, on every worker)"
+        "agent coder cannot be asked: no-such-claude: command not found; "
+        "npm install -g @anthropic-ai/claude-code, on every worker; "
+        "it is used by step a_agent_1 of A, which has no fallback"
     )
     assert plan["agents"][0]["model"] == "cli:claude"
 

@@ -6,6 +6,7 @@ replayed from history many times over: slow, and a proof that nothing but histor
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -42,6 +43,15 @@ def models() -> Iterator[ModelServer]:
     os.environ["KEY_OF_TESTS"] = MODEL_KEY
     with model_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def library() -> None:
+    """Imports what speaks to providers. A worker does so at its first question, which on a busy machine takes
+    many seconds, and lets no other thread run for longer than the heartbeat of these tests."""
+    for protocol in ("anthropic", "openai"):
+        importlib.import_module(f"pydantic_ai.models.{protocol}")
+    importlib.import_module("pydantic_ai.direct")
 
 
 @pytest.fixture(scope="session")

@@ -87,6 +87,7 @@ def _fits(tool: Tool[Any], arguments: Any) -> bool:
     return True
 
 
+@pytest.mark.usefixtures("library")
 @pytest.mark.semantics("A4")
 @pytest.mark.parametrize("tools", [READING, READING + EFFECTS], ids=["reads only", "may do much"])
 async def test_fifty_attacks_cause_no_call_that_nobody_approved(

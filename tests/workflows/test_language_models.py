@@ -25,7 +25,7 @@ HAIKU = "anthropic:claude-haiku-4-5"
 
 
 @pytest.fixture(autouse=True)
-def said(models: ModelServer) -> Iterator[None]:
+def said(models: ModelServer, library: None) -> Iterator[None]:
     """Each test begins with a server that nobody has asked."""
     models.asked.clear()
     yield

@@ -52,12 +52,13 @@ async def test_its_answer_use_and_files_are_those_of_its_attempt(engine: Engine)
 
 
 @pytest.mark.semantics("X1", "X2")
-async def test_what_its_file_allows_is_changed_and_recorded(engine: Engine) -> None:
+async def test_what_its_file_lists_and_its_step_allows_is_changed_and_recorded(engine: Engine) -> None:
     word = unique()
     engine.file(
         f"agents/{word}.md", "---\nname: w\nmodel: cli:claude\ntools: read-file, write-file\n---\nWrite.\n"
     )
-    text = asks({"turns": [{"write": f"{word}.txt"}]}).replace("agent: cla", f"agent: {word}")
+    play = {"turns": [{"write": f"{word}.txt"}]}
+    text = asks(play, "  allow: write-file").replace("agent: cla", f"agent: {word}")
     execution = await engine.start(text)
     assert (await engine.wait(execution)).status == "completed"
     (attempt,) = await stored_attempts(engine, execution, "code", lambda found: found and found[0].files)
@@ -68,6 +69,21 @@ async def test_what_its_file_allows_is_changed_and_recorded(engine: Engine) -> N
     )
     assert row is not None
     assert row.files_modified == (f"{word}.txt",)
+
+
+@pytest.mark.semantics("X2")
+@pytest.mark.parametrize(("allow", "is_written"), [("[shell]", False), ("[write-file]", True)])
+async def test_what_its_file_lists_is_only_done_if_the_task_allows_it(
+    engine: Engine, allow: str, is_written: bool
+) -> None:
+    word = unique()
+    engine.file(
+        f"agents/{word}.md", "---\nname: w\nmodel: cli:claude\ntools: read-file, write-file\n---\nWrite.\n"
+    )
+    text = asks({"turns": [{"write": f"{word}.txt"}]}).replace("agent: cla", f"agent: {word}")
+    result = await engine.run(f"# Test\n\n```yaml\nallow: {allow}\n```\n{text}")
+    assert result.status == "completed"
+    assert (engine.root / f"{word}.txt").exists() is is_written
 
 
 @pytest.mark.semantics("X1")

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import ClassVar, Final
 
 from taskmark.agents.cli.hearing import Heard, Message, last_line, number, objects, part, text, usage
-from taskmark.agents.cli.programs import READING, Asked, CliProgram
+from taskmark.agents.cli.programs import Asked, CliProgram
 from taskmark.errors import Category, StepFailed
 from taskmark.task.model import Json
 from taskmark.tools.confinement import STATE_DIRECTORY
@@ -141,7 +141,7 @@ def _permissions(named: Sequence[str]) -> tuple[list[str], list[str]]:
     """Returns the tools that are there at all, and the rules that allow what needs one."""
     tools: dict[str, None] = {}
     rules: dict[str, None] = {}
-    for name in named or READING:
+    for name in named:
         tool, pattern = _tool(name)
         tools[tool] = None
         if pattern:

@@ -73,7 +73,7 @@ def _settings(tools: frozenset[str]) -> list[str]:
         raise StepFailed(
             "Codex reaches the network only where it may also change files",
             Category.CONFIGURATION,
-            hint="name `write-file` too, or ask an agent of another kind",
+            hint="name `write-file` too, and allow it, or ask an agent of another kind",
         )
     return [
         f'sandbox_mode="{"workspace-write" if writes else "read-only"}"',

@@ -11,6 +11,9 @@ from typing import ClassVar, Final
 from taskmark.agents.cli.hearing import Heard, Message
 from taskmark.task.model import Json
 
+READING: Final = ("read-file", "search-files", "list-files")
+"""What an agent may do whose file names no tools."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -22,8 +25,8 @@ class Asked:
     """Whether the session is there already."""
     model: str = ""
     """Empty: as the program is configured."""
-    tools: tuple[str, ...] = ()
-    """As the agent's file names them; none means reading only."""
+    tools: tuple[str, ...] = READING
+    """What it may use, as the agent's file names them; none means none."""
     schema: Mapping[str, Json] | None = None
     """What the answer must fit."""
     max_turns: int | None = None
@@ -83,7 +86,3 @@ def built_in() -> dict[str, CliProgram]:
     from taskmark.agents.cli.codex import Codex
 
     return {program.name: program for program in (Claude(), Codex())}
-
-
-READING: Final = ("read-file", "search-files", "list-files")
-"""What an agent may do whose file names no tools."""

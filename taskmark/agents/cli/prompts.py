@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from taskmark.inquiries import inquiry
@@ -17,6 +17,11 @@ as your whole answer, and nothing else; you will be told what the person said an
 {"blocking": true, "question": "…", "name": "a-short-name", "schema": {…}}
 `schema` is a JSON Schema of the answer; it may be left out, as may `name`. Ask nothing else in this way."""
 
+HELD: Final = """\
+These tools are held back, because nobody allowed them for this task: {}. You do not have them, and nobody can
+allow them while you work. Do not try to reach the same in another way. If you cannot do your task without
+them, do what you can and say in your answer what is left."""
+
 INTERRUPTED: Final = """\
 You were interrupted. Go on where you were: do not do again what you have done. If you had finished, say your
 final answer once more."""
@@ -24,12 +29,13 @@ final answer once more."""
 _FENCED: Final = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL)
 
 
-def first_prompt(agent: Agent, question: Question) -> str:
-    """Returns what begins a session: all that is known, answers of people included."""
-    return "\n\n".join(_parts(agent, question))
+def first_prompt(agent: Agent, question: Question, held: Sequence[str] = ()) -> str:
+    """Returns what begins a session: all that is known, answers of people included. `held` are the tools of
+    its file that it is not given."""
+    return "\n\n".join(_parts(agent, question, held))
 
 
-def _parts(agent: Agent, question: Question) -> Iterator[str]:
+def _parts(agent: Agent, question: Question, held: Sequence[str]) -> Iterator[str]:
     if agent.prompt.strip():
         yield agent.prompt.strip()
     yield f"# Your task\n\n{question.instruction}"
@@ -37,6 +43,8 @@ def _parts(agent: Agent, question: Question) -> Iterator[str]:
         yield f"# What is known\n\n```json\n{json.dumps(question.context, ensure_ascii=False, indent=1)}\n```"
     if question.schema is not None:
         yield f"# Your answer\n\nAnswer with JSON that fits this schema:\n{json.dumps(question.schema)}"
+    if held:
+        yield f"# What you may not do\n\n{HELD.format(', '.join(held))}"
     yield f"# If you have to ask\n\n{ASKING}"
 
 

@@ -15,6 +15,7 @@ from taskmark.agents.cli.sessions import Session, Sessions, question_key
 from taskmark.contracts import Usage
 from taskmark.errors import Category, StepFailed
 from taskmark.ports import Answer, Health, Question, StepContext
+from taskmark.task.agent_tools import permission
 from taskmark.task.model import Agent
 from taskmark.tools.processes import ProcessLimits
 from taskmark.tools.validation import did_you_mean
@@ -34,6 +35,8 @@ class CliAgents:
     lingers: float = LINGERS
     """Seconds that a program has to end by itself once it has answered."""
     _sessions: Sessions = field(default_factory=Sessions)
+    _told: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
+    """Agents and tools held back from them that the log has told."""
 
     async def ask(self, agent: Agent, question: Question, context: StepContext) -> Answer:
         """Returns the agent's answer, or the question that it asks a person.
@@ -45,6 +48,7 @@ class CliAgents:
         known = await self._sessions.answered(key, question, context)
         if known is not None:
             return known
+        self._tell_held(agent, talk.held, context)
         session = await self._sessions.find(key, context)
         if talk.program.chooses_session and not session.begun:
             session = Session(key=key)
@@ -67,6 +71,17 @@ class CliAgents:
         return Talk(
             program, model, setting, agent, question, context, self._sessions, self.limits, self.lingers
         )
+
+    def _tell_held(self, agent: Agent, held: tuple[str, ...], context: StepContext) -> None:
+        if held and (agent.id, held) not in self._told:
+            self._told.add((agent.id, held))
+            context.logger.warning(
+                "agent %s is asked without %s: neither its step nor its task allows them, and nobody can be "
+                "asked while it runs; write `allow: [%s]`",
+                agent.id,
+                ", ".join(held),
+                ", ".join(dict.fromkeys(map(permission, held))),
+            )
 
     def _named(self, model: str) -> tuple[CliProgram, str]:
         """Returns the program that a model names, and the model it passes on. Raises `StepFailed`."""

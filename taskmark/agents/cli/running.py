@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from taskmark.agents.answering import SHORTER
 from taskmark.agents.cli.hearing import Heard, Lines, Message, is_session, under, without
-from taskmark.agents.cli.programs import Asked, CliProgram, CliSetting
+from taskmark.agents.cli.programs import READING, Asked, CliProgram, CliSetting
 from taskmark.agents.cli.prompts import first_prompt, meant, next_prompt
 from taskmark.agents.cli.sessions import Session, Sessions
 from taskmark.errors import Category, StepFailed
 from taskmark.ports import Answer, Question, StepContext
+from taskmark.task.agent_tools import held_back
 from taskmark.task.model import Agent
 from taskmark.tools.processes import Command, Ended, ProcessLimits, run
 from taskmark.tools.sizes import capped
@@ -90,8 +91,10 @@ class Talk:
         return answer
 
     def _command(self, session: Session, lines: Lines, *, resumes: bool) -> Command:
-        prompt = next_prompt(self.question) if resumes else first_prompt(self.agent, self.question)
-        words = self.program.arguments(self._asked(session, resumes=resumes))
+        prompt = next_prompt(self.question) if resumes else first_prompt(self.agent, self.question, self.held)
+        asked = self._asked(session, resumes=resumes)
+        self.program.arguments(replace(asked, tools=self._listed))  # what it has not is an error, held or not
+        words = self.program.arguments(asked)
         return Command(
             (self.setting.program or self.program.executable, *self.setting.arguments, *words),
             environment={**self.program.environment, **self.given},
@@ -106,11 +109,20 @@ class Talk:
             session=session.id,
             resumes=resumes,
             model=self.model,
-            tools=self.agent.tools,
+            tools=tuple(name for name in self._listed if name not in self.held),
             schema=self.question.schema,
             max_turns=None if turns is None else max(1, int(turns)),
             max_cost=self._limit("maxCost", self.setting.max_cost),
         )
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The tools of its file that it is not given, because nobody allowed them."""
+        return held_back(self._listed, self.context.allow)
+
+    @property
+    def _listed(self) -> tuple[str, ...]:
+        return self.agent.tools or READING
 
     def _limit(self, name: str, otherwise: float | None) -> float | None:
         """Returns a limit of the agent's file, or what is set. Raises `StepFailed` (configuration)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,8 @@ NO_KEY: Final = "none"
 """What is sent to a server that wants no key, because the library sends something."""
 UNLIMITED: Final = 60_000.0
 """Calls per minute where nothing is said; a provider may still ask to be left alone."""
+REFUSED_FOR: Final = 60.0
+"""Seconds for which a key that was refused is asked after all others."""
 CONNECT: Final = 10.0
 """Seconds for a connection."""
 PROTOCOLS: Final[Mapping[str, str]] = {"openai": "openai-chat"}
@@ -40,6 +43,8 @@ class Endpoint:
         """Until when it wants to be left alone, by the monotonic clock, as far as was known …"""
         self.looked_at = -1e9
         """… when that was looked at."""
+        self._refused: dict[str, tuple[str | None, float]] = {}
+        """By model: the key that may not use it, and until when that counts, by the monotonic clock."""
         self._variable = variable
         self._models = models
         self._places = asyncio.Semaphore(provider.concurrency) if provider.concurrency else None
@@ -53,6 +58,15 @@ class Endpoint:
     def key(self) -> str | None:
         """The key as it is now, or None."""
         return self._models.lookup(self._variable) if self._variable else NO_KEY
+
+    def refuse(self, model: str, key: str | None) -> None:
+        """Remembers for a while that a key may not use a model. Another key may."""
+        self._refused[model] = (key, time.monotonic() + REFUSED_FOR)
+
+    def is_refused(self, model: str) -> bool:
+        """Whether the key as it is now was refused a moment ago."""
+        key, until = self._refused.get(model, (None, 0.0))
+        return key == self.key and time.monotonic() < until
 
     @property
     def variable(self) -> str | None:

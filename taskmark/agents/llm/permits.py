@@ -1,7 +1,8 @@
 """Which tools an agent may call, decided here and nowhere else: whatever a model was talked into.
 
 It may call what its file lists. What has side effects needs besides that the step or the task allows it, or a
-person who agrees to that very call.
+person who agrees to that very call. Programs that are agents get no tool that would have to be asked for
+(`taskmark.task.agent_tools.held_back`): nobody can be asked while they run.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from taskmark.ports import Tool, ToolCall
-from taskmark.task.agent_tools import tool_name
+from taskmark.task.agent_tools import is_allowed
 from taskmark.task.model import Agent, Json
 
 ALLOW: Final = "allow"
@@ -49,13 +50,14 @@ def verdict(
     call: ToolCall, tool: Tool[Any], agent: Agent, allow: Iterable[str], answers: Sequence[Mapping[str, Json]]
 ) -> Verdict:
     """Returns whether a call of a tool that the agent's file lists may be made."""
-    if not tool.effects or call.name in {tool_name(name) for name in allow}:
+    if not tool.effects or is_allowed(call.name, allow):
         return Yes()
     asked = question(call, agent)
     for answer in answers:
         if answer.get("question") == asked:
-            is_allowed = answer.get("value") == ALLOW
-            return Yes() if is_allowed else No(f"{answer.get('by') or 'somebody'} refused this call")
+            if answer.get("value") == ALLOW:
+                return Yes()
+            return No(f"{answer.get('by') or 'somebody'} refused this call")
     named = f"{agent.id}-{call.name}-{_digest(call)[:8]}"
     schema = {"enum": [ALLOW, REFUSE]}
     return Ask({"blocking": True, "question": asked, "name": named, "schema": schema})

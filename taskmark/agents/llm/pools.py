@@ -1,4 +1,5 @@
-"""Whom to ask of several: who has least to do, is not rate limited and not known to be down."""
+"""Whom to ask of several: who has least to do, is not rate limited and not known to be down. Whoever refused
+our key a moment ago comes last."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ class Pool:
         failed: list[StepFailed] = []
         for patience in (0.0, PATIENCE * context.timeout):
             failed = []
-            for member in self._in_turn():
+            for member in self._in_turn(context):
                 try:
                     return await self._through(member, ask, context, patience)
                 except StepFailed as error:
@@ -55,13 +56,22 @@ class Pool:
                 break
         raise _nobody(failed)
 
-    def _in_turn(self) -> list[Member]:
-        """Returns the members that have their key, those with least to do first; equals are first in turn."""
+    def _in_turn(self, context: StepContext) -> list[Member]:
+        """Returns the members that have their key, those with least to do first; equals are first in turn.
+
+        Whose key was refused a moment ago comes last, unless keys are to be looked at anew.
+        """
         members = [member for member in self._members if member.endpoint.key] or self._members
         at = self._turn % len(members)
         self._turn += 1
         rotated = members[at:] + members[:at]
-        return sorted(rotated, key=lambda member: member.endpoint.in_flight)
+        return sorted(
+            rotated,
+            key=lambda member: (
+                not context.refresh_credentials and member.endpoint.is_refused(member.model),
+                member.endpoint.in_flight,
+            ),
+        )
 
     async def _turn_of(self, endpoint: Endpoint, context: StepContext, patience: float) -> None:
         """Returns when an endpoint may be called. Raises `HeldOff`."""
@@ -81,9 +91,12 @@ class Pool:
         async with endpoint.place(context):
             await self._turn_of(endpoint, context, patience)
             async with context.guard("agent", endpoint.label):
+                key = endpoint.key
                 try:
                     return await ask(member)
                 except StepFailed as error:
+                    if error.category is Category.PERMISSION:
+                        endpoint.refuse(member.model, key)
                     if error.type == HELD_OFF:
                         await self._pace.hold(endpoint.limit, context, error.retry_after or HOLD)
                         endpoint.looked_at = -1e9

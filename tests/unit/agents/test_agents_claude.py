@@ -106,12 +106,14 @@ def desk(tmp_path: Path) -> Desk:
 
 
 WRITER = AGENT.model_copy(update={"tools": ("read-file", "write-file")})
+WRITES: dict[str, Any] = {"agent": WRITER, "allow": ("write-file",)}
+"""Its file lists what it needs for that, and its step allows it."""
 
 
 async def test_an_answer_has_its_text_what_it_used_and_the_files_it_changed(desk: Desk) -> None:
     turns = [{"say": "I look.\nNow I write.\n", "read": "a.txt"}, {"write": "new.txt"}]
     turns += [{"write": str(desk.root / "other.txt")}]
-    answer = await desk.ask({"turns": turns, "answer": "All is done."}, agent=WRITER)
+    answer = await desk.ask({"turns": turns, "answer": "All is done."}, **WRITES)
     assert answer == Answer("All is done.", Usage(tokens=300, cost=0.03), ("new.txt", "other.txt"))
     assert desk.charged == [Usage(tokens=300, cost=0.03)]
 
@@ -148,11 +150,64 @@ async def test_an_agents_file_says_what_more_it_may(
     desk: Desk, tools: tuple[str, ...], there: str, rules: list[str]
 ) -> None:
     """Our names and its own mean the same; files change below the root only."""
-    await desk.ask({}, agent=AGENT.model_copy(update={"tools": tools}))
+    await desk.ask({}, agent=AGENT.model_copy(update={"tools": tools}), allow=tools)
     words = desk.words[0]
     assert words[words.index("--tools") + 1] == there
     begin = words.index("--allowedTools") + 1 if rules else 0
     assert words[begin : begin + len(rules)] == rules
+
+
+@pytest.mark.semantics("X2")
+async def test_without_allow_it_is_started_without_the_tool_and_its_write_is_refused(desk: Desk) -> None:
+    answer = await desk.ask({"turns": [{"write": "no.txt"}]}, agent=WRITER)
+    assert (answer.files, (desk.root / "no.txt").exists()) == ((), False)
+    words = desk.words[0]
+    assert words[words.index("--tools") + 1] == "Read"
+    assert "--allowedTools" not in words
+
+
+@pytest.mark.semantics("X2")
+@pytest.mark.parametrize(
+    ("tools", "allow", "there"),
+    [
+        (("Read", "Write", "Bash"), ("edit-file", "shell"), "Read,Bash"),
+        (("Read", "NotebookEdit"), ("edit-file",), "Read,NotebookEdit"),
+        (("Bash(git log *)",), ("shell",), "Bash"),
+        (("Bash(git log *)", "Read"), ("Bash(git log *)",), "Bash,Read"),
+        (("Bash", "Read"), ("Bash(git log *)",), "Read"),
+        (("http", "web-search"), (), "WebSearch"),
+        (("Task", "Read"), (), "Read"),
+        (("Task", "Read"), ("Task",), "Task,Read"),
+        (("Bash",), (), ""),
+    ],
+)
+async def test_of_what_its_file_lists_it_is_given_what_is_harmless_or_allowed(
+    desk: Desk, tools: tuple[str, ...], allow: tuple[str, ...], there: str
+) -> None:
+    """What we do not know counts as having side effects. Who is left without any tool may not even read."""
+    await desk.ask({}, agent=AGENT.model_copy(update={"tools": tools}), allow=allow)
+    words = desk.words[0]
+    assert words[words.index("--tools") + 1] == there
+
+
+@pytest.mark.semantics("X2")
+async def test_it_and_the_log_are_told_once_what_is_held_back(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = AGENT.model_copy(update={"tools": ("Read", "Write", "Bash(git log *)")})
+    await desk.ask({}, agent=agent)
+    assert "These tools are held back" in desk.prompts[0]
+    assert "Write, Bash(git log *)." in desk.prompts[0]
+    await desk.ask({}, agent=agent, idempotency_key="key-2")
+    (said,) = [record.getMessage() for record in caplog.records if "is asked without" in record.getMessage()]
+    assert said.startswith("agent coder is asked without Write, Bash(git log *)")
+    assert said.endswith("write `allow: [write-file, shell]`")
+
+
+async def test_who_has_all_it_lists_is_told_of_nothing(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    await desk.ask({}, **WRITES)
+    assert "held back" not in desk.prompts[0]
+    assert "is asked without" not in caplog.text
 
 
 async def test_a_tool_that_it_has_not_is_an_error_that_names_those_it_has(desk: Desk) -> None:
@@ -389,9 +444,9 @@ async def test_a_session_that_is_not_there_begins_anew(desk: Desk) -> None:
 
 async def test_an_attempt_that_was_answered_is_not_asked_again(desk: Desk) -> None:
     """Its worker died before it could tell; the next one finds the answer, with what it used."""
-    first = await desk.ask({"turns": [{"write": "a.txt"}]}, agent=WRITER)
+    first = await desk.ask({"turns": [{"write": "a.txt"}]}, **WRITES)
     desk.agents = desk.provider()
-    assert await desk.ask({"turns": [{"write": "a.txt"}]}, agent=WRITER) == first
+    assert await desk.ask({"turns": [{"write": "a.txt"}]}, **WRITES) == first
     assert desk.paid == [0]
 
 
@@ -430,10 +485,10 @@ async def test_a_question_goes_on_in_the_same_session_with_the_answer(desk: Desk
 async def test_files_changed_before_a_crash_or_a_question_belong_to_the_answer(desk: Desk) -> None:
     play = {"turns": [{"write": "a.txt"}, {"crash": True}, {"write": "b.txt"}, {"ask": {"question": "Q?"}}]}
     with pytest.raises(StepFailed):
-        await desk.ask(play, agent=WRITER)
-    await desk.ask(play, agent=WRITER, attempt=2, resume=desk.kept[-1])
+        await desk.ask(play, **WRITES)
+    await desk.ask(play, **WRITES, attempt=2, resume=desk.kept[-1])
     given = [{"question": "Q?", "value": 1, "by": "ann"}]
-    answer = await desk.ask(play, agent=WRITER, attempt=2, given=given)
+    answer = await desk.ask(play, **WRITES, attempt=2, given=given)
     assert answer.files == ("a.txt", "b.txt")
 
 
@@ -452,7 +507,7 @@ async def test_what_is_told_in_one_breath_with_the_session_is_remembered_with_it
     kept: list[Any] = []
     with pytest.raises(StepFailed):
         await CliAgents(built_in(), {"claude": setting}).ask(
-            WRITER, Question("Do it.", {}), StepContext(root=tmp_path, heartbeat=kept.append)
+            AGENT, Question("Do it.", {}), StepContext(root=tmp_path, heartbeat=kept.append)
         )
     assert kept[-1]["session"]["files"] == (str(tmp_path / "a.txt"),)
 

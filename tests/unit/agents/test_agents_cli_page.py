@@ -43,7 +43,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 async def test_the_program_of_the_page_answers(registry: Registry, tmp_path: Path) -> None:
     assert registry.broken == {}
-    context = StepContext(root=tmp_path, idempotency_key="key-1")
+    context = StepContext(root=tmp_path, idempotency_key="key-1", allow=("write-file",))
     agent = Agent(id="a", model="cli:scribe", tools=("write-file",))
     asking = Asking(registry.provider)
     answer = await asking.ask(agent, Question("Write.", {}), context)

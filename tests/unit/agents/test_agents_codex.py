@@ -58,11 +58,27 @@ async def test_an_answer_has_its_text_its_tokens_and_the_files_it_changed(contex
 async def test_its_sandbox_allows_what_the_agents_file_says(
     context: StepContext, tools: tuple[str, ...], settings: set[str]
 ) -> None:
-    await ask(context, {}, agent=AGENT.model_copy(update={"tools": tools}))
+    await ask(replace(context, allow=tools), {}, agent=AGENT.model_copy(update={"tools": tools}))
     (thread,) = threads(context)
     assert settings <= set(thread["words"][0])
     assert 'approval_policy="never"' in thread["words"][0]
     assert thread["words"][0][-3:] == ["--model", "gpt-5", "-"]
+
+
+@pytest.mark.semantics("X2")
+async def test_its_sandbox_only_reads_if_nobody_allows_more(context: StepContext) -> None:
+    tools = ("Read", "write-file", "shell", "web-search")
+    await ask(context, {}, agent=AGENT.model_copy(update={"tools": tools}))
+    (thread,) = threads(context)
+    assert {'sandbox_mode="read-only"', 'web_search="live"'} <= set(thread["words"][0])
+    assert "write-file, shell." in thread["prompts"][0]
+
+
+async def test_the_network_needs_a_tool_that_writes_to_be_allowed_too(context: StepContext) -> None:
+    agent = AGENT.model_copy(update={"tools": ("write-file", "http")})
+    with pytest.raises(StepFailed, match="only where it may also change files") as caught:
+        await ask(replace(context, allow=("http",)), {}, agent=agent)
+    assert "allow" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(

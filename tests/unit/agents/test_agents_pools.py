@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from language_models import Place
@@ -66,6 +67,50 @@ async def test_who_refuses_is_passed_over(status: int, place: Place, server: Mod
     server.say = lambda asked: Reply(status=status) if asked.key == "sk-secret-one" else Reply(text="ok")
     for item in range(2):
         assert (await place.ask("two:gpt-4o-mini", item=item)).output == "ok"
+
+
+async def refused(place: Place, provider: LanguageModels, server: ModelServer, **context: Any) -> int:
+    """Returns how often the first key is used in four calls of one worker."""
+    server.asked.clear()
+    server.say = lambda asked: Reply(status=401) if asked.key == "sk-secret-one" else Reply(text="ok")
+    for item in range(4):
+        key = f"{len(context)}-{item}"
+        await place.ask("two:gpt-4o-mini", provider=provider, idempotency_key=key, **context)
+    return keys(server)["sk-secret-one"]
+
+
+async def test_a_key_that_was_refused_is_left_alone_for_a_while(place: Place, server: ModelServer) -> None:
+    """It is asked again once keys are to be looked at anew."""
+    provider = LanguageModels(place.models)
+    assert await refused(place, provider, server) == 1
+    assert await refused(place, provider, server, refresh_credentials=True) == 2
+
+
+async def test_a_refused_key_is_asked_again_once_the_while_is_over(
+    place: Place, server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskmark.agents.llm.endpoints.REFUSED_FOR", 0.0)
+    assert await refused(place, LanguageModels(place.models), server) == 2
+
+
+async def test_another_key_or_model_is_not_meant_by_a_refusal(place: Place, server: ModelServer) -> None:
+    provider = LanguageModels(place.models)
+    await refused(place, provider, server)
+    server.asked.clear()
+    for item in range(2):
+        await place.ask("two:gpt-4o", provider=provider, item=item)
+    assert keys(server)["sk-secret-one"] == 1
+    place.keys["ONE"] = "sk-new"
+    for item in range(2):
+        await place.ask("two:gpt-4o-mini", provider=provider, idempotency_key=f"new-{item}")
+    assert keys(server)["sk-new"] == 1
+
+
+async def test_a_refused_key_is_still_asked_if_all_others_fail(place: Place, server: ModelServer) -> None:
+    provider = LanguageModels(place.models)
+    await refused(place, provider, server)
+    server.say = lambda asked: Reply(text="ok") if asked.key == "sk-secret-one" else Reply(status=503)
+    assert (await place.ask("two:gpt-4o-mini", provider=provider)).output == "ok"
 
 
 async def test_what_is_no_ones_fault_is_not_tried_elsewhere(place: Place, server: ModelServer) -> None:

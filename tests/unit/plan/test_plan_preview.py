@@ -353,7 +353,7 @@ def test_what_is_in_the_way_is_said():
     )
     assert plan.problems == (
         "tool shell cannot be used: it gives no reason; it is used by step x of A, which has no fallback",
-        "agent ann names no model",
+        "agent ann cannot be asked: it names no model; it is used by step one of A, which has no fallback",
         "the budget has agentCalls: 2, and a run uses about 3",
     )
 

@@ -1,8 +1,9 @@
 """What cannot be used before a start, and which steps that concerns."""
 
 from taskmark.plan.preview import PlannedAgent, PlannedTool
+from taskmark.plan.reach import reach
 from taskmark.plan.usability import unusable
-from taskmark.task.model import Fallback, Notification, Phase, Step, TaskDefinition
+from taskmark.task.model import Agent, Fallback, Notification, Phase, Step, TaskDefinition
 
 DOWN = PlannedTool(name="mail", healthy=False, message="nobody answers", hint="look at the server")
 
@@ -46,6 +47,12 @@ def test_a_tool_that_is_only_a_fallback_is_told_as_one():
     assert (told.uses[0].is_fallback, told.used_by) == (True, "step one of Tell, as its fallback")
 
 
+def test_a_tool_that_a_step_of_a_plug_ins_kind_falls_back_on_is_told():
+    odd = step(kind="odd", value="x", fallback=Fallback(kind="tool", name="mail"))
+    (told,) = found(task(odd), DOWN)
+    assert told.used_by == "step one of Tell, as its fallback"
+
+
 def test_a_tool_that_only_a_notification_uses_is_told():
     (told,) = found(task(notify=(Notification(on=("failed",), tool="mail"),)), DOWN)
     assert told.used_by == "a notification"
@@ -66,6 +73,37 @@ def test_an_agent_that_nobody_answers_for_is_told_for_each_step_that_asks_it():
         ["say"],
     )
     assert [use.step for use in bob.uses] == ["ask"]
+
+
+def test_an_agent_is_named_once():
+    own = PlannedAgent(id="ann", problem="agent ann names no model", hint="name one")
+    other = PlannedAgent(id="bob", problem="agent bob: claude: command not found")
+    ann, bob = found(task(step(kind="agent", value="ann")), agents=(own, other))
+    assert str(ann) == (
+        "agent ann cannot be asked: it names no model; name one; "
+        "it is used by step one of Tell, which has no fallback"
+    )
+    assert str(bob) == "agent bob cannot be asked: claude: command not found"
+
+
+def test_the_fallback_of_an_agents_file_is_told_unless_the_step_has_its_own():
+    known = {"ann": Agent(id="ann", metadata={"fallback": "bob"}), "bob": Agent(id="bob")}
+    value = Fallback(kind="value", value=1)
+    asks = (
+        step("ask", kind="agent", value="ann"),
+        step("say", kind="plain", value=""),
+        step("own", kind="agent", value="ann", fallback=value),
+    )
+    lost = (PlannedAgent(id="ann", problem="lost"), PlannedAgent(id="bob", problem="lost"))
+    ann, bob = found(task(*asks, agents=("ann",)).model_copy(update={"agents": known}), agents=lost)
+    assert [use.fallback for use in ann.uses] == ["agent bob", "agent bob", "a value"]
+    assert [(use.step, use.is_fallback) for use in bob.uses] == [("ask", True), ("say", True)]
+
+
+def test_the_agent_that_an_agents_file_falls_back_on_is_reached():
+    known = {"ann": Agent(id="ann", metadata={"fallback": "bob"}), "bob": Agent(id="bob")}
+    definition = task(step(kind="agent", value="ann")).model_copy(update={"agents": known})
+    assert list(reach(definition).agents) == ["ann", "bob"]
 
 
 def test_of_many_uses_the_first_are_named_and_the_others_counted():

@@ -137,10 +137,63 @@ def test_tools_that_there_are_not_are_named() -> None:
 
 def test_the_linter_warns_of_tools_that_a_model_will_not_have(tmp_path: Path) -> None:
     """Not of those of other programs, which have their own."""
-    found = catalog(tmp_path, llm="tools: Read, NotebookEdit", cli="model: cli:claude\ntools: NotebookEdit")
+    found = catalog(tmp_path, llm="tools: Read, NotebookEdit", cli="model: cli:claude\ntools: NotebookRead")
     checked = check_text(f"{HEAD}- agent: llm - x\n- agent: llm - y\n- agent: cli - z\n", catalog=found)
     assert [(d.line, d.code, d.severity) for d in checked.diagnostics] == [(5, "not-in-effect", "warning")]
     assert "NotebookEdit" in checked.diagnostics[0].message
+
+
+def allowing(tmp_path: Path, steps: str, metadata: str = "") -> list[tuple[int, str]]:
+    """Returns lines and codes of what is said of a task with a program that may do much, and others."""
+    much = "tools: Read, Write, Bash(git log *), NotebookEdit"
+    found = catalog(
+        tmp_path,
+        cli=f"model: cli:claude\n{much}",
+        reads="model: cli:claude\ntools: Read",
+        llm="tools: Write",
+        back="model: python:a:b\nfallback: cli",
+    )
+    head = f"# T\n```yaml\n{metadata or 'name: T'}\n```\n## Phase: A\n"
+    return [(d.line, d.code) for d in check_text(head + steps, catalog=found).diagnostics]
+
+
+ALL = "[shell, write-file, edit-file]"
+
+
+@pytest.mark.parametrize(
+    ("steps", "line"),
+    [
+        ("### Steps\n- agent: cli - x\n", 7),
+        ("### Steps\n- agent: cli - x\n  allow: [shell, edit-file]\n", 7),
+        ("### Steps\n- agent: back - x\n", 7),
+        ("### Steps\n- agent: reads - x\n  fallback: {agent: cli}\n", 7),
+        ("### Steps\n- x\n### Agents\n- cli\n- reads\n", 7),
+        ('### Steps\n- agent: "{{ item }}" - x\n  forEach: [reads]\n### Agents\n- cli\n- reads\n', 7),
+    ],
+)
+def test_the_linter_warns_of_tools_of_programs_that_nothing_allows(
+    tmp_path: Path, steps: str, line: int
+) -> None:
+    assert allowing(tmp_path, steps) == [(line, "tool-not-allowed")]
+
+
+@pytest.mark.parametrize(
+    ("steps", "metadata"),
+    [
+        (f"### Steps\n- agent: cli - x\n  allow: {ALL}\n", ""),
+        ("### Steps\n- agent: cli - x\n", f"allow: {ALL}"),
+        ("### Steps\n- agent: cli - x\n  allow: [Write, 'Bash(git log *)']\n", "allow: NotebookEdit"),
+        ("### Steps\n- agent: llm - x\n- agent: reads - y\n", ""),
+        (f"### Steps\n- x\n  allow: {ALL}\n### Agents\n- cli\n", ""),
+    ],
+)
+def test_what_is_allowed_by_either_name_is_not_mentioned(tmp_path: Path, steps: str, metadata: str) -> None:
+    """Language models ask a person."""
+    assert allowing(tmp_path, steps, metadata) == []
+
+
+def test_a_tool_that_is_allowed_and_that_no_program_lists_has_to_exist(tmp_path: Path) -> None:
+    assert allowing(tmp_path, "### Steps\n- agent: reads - x\n  allow: [Task]\n") == [(8, "unknown-tool")]
 
 
 def test_the_agent_that_another_falls_back_on_is_frozen_with_it(tmp_path: Path) -> None:

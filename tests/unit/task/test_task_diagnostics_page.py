@@ -24,7 +24,7 @@ REGISTRY = load()
 
 
 def catalog(text: str) -> Catalog:
-    """Returns a catalog with one agent, and tasks that run themselves or ever deeper ones."""
+    """Returns a catalog with two agents, and tasks that run themselves or ever deeper ones."""
     deeper = count()
 
     def task(reference: str, referrer: Path | None) -> tuple[Path, str] | None:
@@ -37,7 +37,10 @@ def catalog(text: str) -> Catalog:
         tools={**REGISTRY.schemas(), "pay": None},
         misfits=REGISTRY.misfits,
         effects=frozenset({"pay"}),
-        agent=lambda name: Agent(id=name) if name == "reviewer" else None,
+        agent={
+            "reviewer": Agent(id="reviewer"),
+            "coder": Agent(id="coder", model="cli:claude", tools=("Read", "Write", "Bash")),
+        }.get,
         task=task,
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from taskmark.task.model import Fallback
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -64,8 +66,16 @@ def tools_of(step: Step) -> tuple[str, ...]:
 
 def asked(step: Step, phase: Phase, definition: TaskDefinition) -> tuple[str, ...]:
     """Returns the agents that a step may ask."""
-    instead = (step.fallback.name,) if step.fallback and step.fallback.kind == "agent" else ()
-    return (*agents_for(step, phase, definition), *instead)
+    first = agents_for(step, phase, definition)
+    fallbacks = [step.fallback] if step.fallback else [fallback_of(agent, definition) for agent in first]
+    instead = (fallback.name for fallback in fallbacks if fallback and fallback.kind == "agent")
+    return (*first, *instead)
+
+
+def fallback_of(agent: str, definition: TaskDefinition) -> Fallback | None:
+    """Returns the fallback that an agent's file names; a step's own comes before it."""
+    asked = definition.agents.get(agent)
+    return Fallback(kind="agent", name=asked.fallback) if asked and asked.fallback else None
 
 
 def agents_for(step: Step, phase: Phase, definition: TaskDefinition) -> tuple[str, ...]:

@@ -31,7 +31,8 @@ def render(
     branch: str,
     reviews: Mapping[str, Mapping[str, Any] | None],
     vote: Mapping[str, Any],
-    chosen: Mapping[str, Any],
+    files: Sequence[Mapping[str, Any]],
+    left_out: Sequence[Mapping[str, str]],
     diff: str,
 ) -> dict[str, Any]:
     """Returns `verdict`, `counts` by severity, and the page as `markdown`.
@@ -52,9 +53,9 @@ def render(
         "## What was reviewed",
         _table(
             ("file", "added", "deleted"),
-            [(f"`{_shown(one['path'])}`", one["added"], one["deleted"]) for one in chosen["files"]],
+            [(f"`{_shown(one['path'])}`", one["added"], one["deleted"]) for one in files],
         ),
-        *_left_out(chosen["left_out"]),
+        *_left_out(left_out),
     )
     return {"verdict": verdict, "counts": counts, "markdown": "\n\n".join(parts) + "\n"}
 

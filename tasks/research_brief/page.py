@@ -32,15 +32,15 @@ def render(
     unread: Sequence[str],
     points: Sequence[Mapping[str, Any]],
     cited: Sequence[Mapping[str, Any]],
-    checked: Sequence[Sequence[Mapping[str, Any]] | None],
+    checked: Sequence[Mapping[str, Any] | None] | None,
 ) -> dict[str, Any]:
     """Returns `counts`, and the page as `markdown`. `checked` has the results for each source of `cited`, none
-    where nobody could check.
+    where it could not be checked.
 
     A point stays if a claim that it cites holds; it is marked if another one does not.
     """
     claims = [(one, claim) for one in cited for claim in one["claims"]]
-    results = {check["id"]: check for found in checked for check in found or ()}
+    results = {check["id"]: check for found in checked or () if found for check in found["results"]}
     told = [_point(one, results) for one in points]
     kept = [one for one in told if one.good]
     removed = [one for one in told if not one.good]

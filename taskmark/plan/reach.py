@@ -66,10 +66,19 @@ def tools_of(step: Step) -> tuple[str, ...]:
 
 def asked(step: Step, phase: Phase, definition: TaskDefinition) -> tuple[str, ...]:
     """Returns the agents that a step may ask."""
-    first = agents_for(step, phase, definition)
-    fallbacks = [step.fallback] if step.fallback else [fallback_of(agent, definition) for agent in first]
-    instead = (fallback.name for fallback in fallbacks if fallback and fallback.kind == "agent")
-    return (*first, *instead)
+    fallbacks = fallbacks_of(step, phase, definition)
+    return (
+        *agents_for(step, phase, definition),
+        *(fallback.name for fallback in fallbacks if fallback.kind == "agent"),
+    )
+
+
+def fallbacks_of(step: Step, phase: Phase, definition: TaskDefinition) -> tuple[Fallback, ...]:
+    """Returns what a step may fall back on: what it says itself, else what the files of its agents say."""
+    if step.fallback is not None:
+        return (step.fallback,)
+    found = (fallback_of(agent, definition) for agent in agents_for(step, phase, definition))
+    return tuple(fallback for fallback in found if fallback is not None)
 
 
 def fallback_of(agent: str, definition: TaskDefinition) -> Fallback | None:

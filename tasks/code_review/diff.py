@@ -63,7 +63,7 @@ class Change:
 
 
 def choose(numstat: str, max_lines: int) -> dict[str, Any]:
-    """Returns which files are reviewed, given `git diff --numstat -z`: the smallest first, up to so many lines.
+    """Returns which files of `git diff --numstat -z` are reviewed: the smallest first, up to so many lines.
 
     `paths` are what to ask git for (of a renamed file both names), `files` what is reviewed and `left_out`
     what is not, with the reason.
@@ -74,7 +74,9 @@ def choose(numstat: str, max_lines: int) -> dict[str, Any]:
     room = max_lines
     for one in sorted((one for one in files if not one["why"]), key=_size):
         if _size(one) > room:
-            left_out.append({"path": one["path"], "why": f"{_size(one):,} lines, more than there is room for"})
+            left_out.append(
+                {"path": one["path"], "why": f"{_size(one):,} lines, more than there is room for"}
+            )
         else:
             chosen.append(one)
             room -= _size(one)
@@ -108,7 +110,7 @@ def _counted(numstat: str) -> Iterator[dict[str, Any]]:
 
 
 def parse(diff: str) -> list[Change]:
-    """Returns the files of a unified diff of git's, with what stands where. What is no hunk is passed over."""
+    """Returns the files of a diff of git's, with what stands where. What is no hunk is passed over."""
     rows = diff.split("\n")
     found: dict[str, list[tuple[Line, ...]]] = {}
     path, at = "", 0

@@ -27,6 +27,7 @@ class Said:
 
 
 def render(
+    *,
     base: str,
     branch: str,
     reviews: Mapping[str, Mapping[str, Any] | None],
@@ -73,9 +74,7 @@ def _all(reviews: Mapping[str, Mapping[str, Any] | None]) -> Iterator[Said]:
 
 def _placed(said: Iterable[Said], diff: str) -> tuple[list[Said], list[Said]]:
     """Returns the findings whose lines the diff has, in order, and the others."""
-    there = {
-        (change.path, line.number) for change in parse(diff) for hunk in change.hunks for line in hunk
-    }
+    there = {(change.path, line.number) for change in parse(diff) for hunk in change.hunks for line in hunk}
     found = sorted(said, key=lambda one: (SEVERITIES.index(one.severity), one.file, one.line))
     known = [one for one in found if (one.file, one.line) in there]
     return known, [one for one in found if (one.file, one.line) not in there]
@@ -118,7 +117,8 @@ def _elsewhere(said: Sequence[Said]) -> Iterator[str]:
         yield "## At places that the diff does not have"
         yield "Look twice: a reviewer named a file or line that was not changed here."
         yield "\n".join(
-            f"- `{_shown(one.file)}:{one.line}` {_shown(one.message)} ({one.severity}, {one.by})" for one in said
+            f"- `{_shown(one.file)}:{one.line}` {_shown(one.message)} ({one.severity}, {one.by})"
+            for one in said
         )
 
 
@@ -129,7 +129,11 @@ def _left_out(left_out: Sequence[Mapping[str, str]]) -> Iterator[str]:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [columns, ["---"] * len(columns), *([str(cell).replace("|", "\\|") for cell in row] for row in rows)]
+    lines = [
+        columns,
+        ["---"] * len(columns),
+        *([str(cell).replace("|", "\\|") for cell in row] for row in rows),
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

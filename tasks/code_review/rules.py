@@ -102,7 +102,9 @@ MISTAKES: Final = (
         PYTHON,
     ),
     _sign(r"^\s*debugger\s*;?\s*$", "high", "A breakpoint stops the program here", SCRIPT),
-    _sign(r"\bcatch\s*(\([^)]*\))?\s*\{\s*\}", "medium", "Whatever goes wrong here, nobody learns of it", SCRIPT),
+    _sign(
+        r"\bcatch\s*(\([^)]*\))?\s*\{\s*\}", "medium", "Whatever goes wrong here, nobody learns of it", SCRIPT
+    ),
     _sign(r"[^=!<>]==(?!=|\s*null\b)", "low", "`==` converts before it compares: use `===`", SCRIPT),
 )
 HANDLER: Final = re.compile(r"^\s*except\b[^:]*:\s*(pass)?\s*$")
@@ -144,7 +146,9 @@ ASSIGNED: Final = re.compile(
     r"(?i)(?:api_?key|secret|token|passwd|password|credential)[a-z0-9_-]{0,20}[\"']?\s{0,4}(?::=|=>|[:=])\s{0,4}"
     r"[\"'](?P<secret>[^\s\"'$<>{}()\[\]]{12,200})[\"']"
 )
-PLACEHOLDER: Final = re.compile(r"(?i)example|sample|change_?me|placeholder|dummy|fake|your[-_]|test|xxx|\.\.\.|\*\*\*")
+PLACEHOLDER: Final = re.compile(
+    r"(?i)example|sample|change_?me|placeholder|dummy|fake|your[-_]|test|xxx|\.\.\.|\*\*\*"
+)
 ENOUGH_ENTROPY: Final = 3.3
 """Bits per character: above words and identifiers, below what a generator makes."""
 SQL: Final = re.compile(
@@ -154,9 +158,14 @@ DANGERS: Final = (
     _sign(r"(?<![\w.])(eval|exec)\(", "high", "It runs whatever text it is given as a program"),
     _sign(r"\bnew Function\(", "high", "It runs whatever text it is given as a program", SCRIPT),
     _sign(
-        r"\bshell\s*=\s*True\b", "high", "A shell reads this command: give a list of arguments instead", PYTHON
+        r"\bshell\s*=\s*True\b",
+        "high",
+        "A shell reads this command: give a list of arguments instead",
+        PYTHON,
     ),
-    _sign(r"\bos\.(system|popen)\(", "medium", "A shell reads this command: use subprocess with a list", PYTHON),
+    _sign(
+        r"\bos\.(system|popen)\(", "medium", "A shell reads this command: use subprocess with a list", PYTHON
+    ),
     _sign(
         r"\bverify\s*=\s*False\b|\bcheck_hostname\s*=\s*False\b|_create_unverified_context\b"
         r"|\brejectUnauthorized\s*:\s*false\b|\bInsecureSkipVerify\s*:\s*true\b",
@@ -170,7 +179,10 @@ DANGERS: Final = (
         PYTHON,
     ),
     _sign(
-        r"\byaml\.load\((?!.*Safe)", "medium", "This can make any object that the text asks for: use safe_load", PYTHON
+        r"\byaml\.load\((?!.*Safe)",
+        "medium",
+        "This can make any object that the text asks for: use safe_load",
+        PYTHON,
     ),
     _sign(r"\b(md5|sha1)\(", "low", "No hash to rely on where somebody could gain by a collision"),
     _sign(r"\btempfile\.mktemp\(", "medium", "Somebody else may make this file first: use mkstemp", PYTHON),
@@ -181,7 +193,9 @@ DANGERS: Final = (
         SCRIPT,
     ),
     _sign(r"\b0o777\b|\bchmod\s+(-R\s+)?0?777\b", "medium", "Everybody on the machine may change this"),
-    _sign(r"\bdebug\s*=\s*True\b", "low", "Debugging is switched on: never where strangers can reach it", PYTHON),
+    _sign(
+        r"\bdebug\s*=\s*True\b", "low", "Debugging is switched on: never where strangers can reach it", PYTHON
+    ),
     _sign(r"\b(curl|wget)\b[^|]*\|\s*(sudo\s+)?(ba)?sh\b", "medium", "It runs whatever that address answers"),
 )
 
@@ -191,7 +205,9 @@ def security(changes: Sequence[Change]) -> Iterator[Finding]:
     for change in changes:
         for line in change.lines("+"):
             if (what := _secret(line.text, is_test=change.is_test)) is not None:
-                yield _found(change, line, "high", f"{what} is in the code: revoke it, and read it from outside")
+                yield _found(
+                    change, line, "high", f"{what} is in the code: revoke it, and read it from outside"
+                )
             if SQL.search(line.text):
                 yield _found(change, line, "high", "SQL is put together from text: pass values as parameters")
         if _is_program(change):
@@ -227,7 +243,9 @@ PRINTS: Final = (
     _sign(r"^\s*print\(", "low", "A print that looks left from debugging: log it, or leave it out", PYTHON),
     _sign(r"\bconsole\.(log|debug)\(", "low", "A print that looks left from debugging", SCRIPT),
 )
-SPEAKING: Final = re.compile(r"(^|/)(cli|scripts?|bin|tools|examples?)/|(^|/)(cli|__main__|manage|setup)\.\w+$")
+SPEAKING: Final = re.compile(
+    r"(^|/)(cli|scripts?|bin|tools|examples?)/|(^|/)(cli|__main__|manage|setup)\.\w+$"
+)
 """Paths of programs that talk to whoever started them."""
 
 
@@ -260,7 +278,9 @@ def _untested(changes: Sequence[Change]) -> Iterator[Finding]:
                 made = FUNCTION.match(source.code)
                 if made and not made["name"].startswith("_") and made["name"] not in tested:
                     name = made["name"]
-                    yield _found(change, source.line, "low", f"No new line of a test names the function `{name}`")
+                    yield _found(
+                        change, source.line, "low", f"No new line of a test names the function `{name}`"
+                    )
 
 
 def _removed_tests(change: Change, changes: Sequence[Change]) -> Iterator[Finding]:
@@ -276,7 +296,11 @@ def _long(change: Change) -> Iterator[Finding]:
     for hunk in sources(change):
         for at, source in enumerate(hunk):
             made = FUNCTION.match(source.code)
-            if made and source.line.kind == "+" and (length := _length(hunk[at:], made["indent"])) > LONG_FUNCTION:
+            if (
+                made
+                and source.line.kind == "+"
+                and (length := _length(hunk[at:], made["indent"])) > LONG_FUNCTION
+            ):
                 what = f"`{made['name']}` is new and has {length} lines: part it"
                 yield _found(change, source.line, "medium", what)
     wide = [line for line in change.lines("+") if len(line.text) > LONG_LINE]

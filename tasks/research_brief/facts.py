@@ -15,7 +15,7 @@ SHORTEST: Final = 12
 
 
 def occurs(quote: str, text: str) -> bool:
-    """Whether a quote is in a text to the letter, but for blanks, case, and how quotes and dashes are typed."""
+    """Whether a quote is in a text, but for blanks, case, and how quotes and dashes are typed."""
     wanted = _normal(quote)
     return len(wanted) >= SHORTEST and wanted in _normal(text)
 
@@ -37,8 +37,8 @@ def problem(claim: Mapping[str, Any], text: str) -> str:
 def verified(
     text: str, claims: Sequence[Mapping[str, Any]], checks: Sequence[Mapping[str, Any]] | None
 ) -> list[dict[str, Any]]:
-    """Returns for each claim whether it holds, and why not: only what the checker supports, and what is quoted
-    to the letter, whatever the checker says. A claim that it does not speak of is unchecked."""
+    """Returns for each claim whether it holds, and why not: only what the checker supports, and is quoted to
+    the letter, whatever the checker says. A claim that it does not speak of is unchecked."""
     said = {str(check["id"]): check for check in checks or ()}
     return list(_verified(text, claims, said))
 

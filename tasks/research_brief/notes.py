@@ -36,7 +36,7 @@ def cited(
     gathered: Sequence[Mapping[str, Any] | None],
     points: Sequence[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Returns the sources that a brief cites: the text of each, and its claims with the points that cite them."""
+    """Returns the sources that a brief cites: the text of each, and its claims with the points that do."""
     texts = [found["text"] for found in gathered if found is not None]
     used = [
         {

@@ -23,10 +23,13 @@ class Point:
     @property
     def cites(self) -> str:
         """The sources of its claims that hold, as `[1][3]`."""
-        return "".join(f"[{number}]" for number in sorted({int(id.partition(".")[0]) for id in self.good}))
+        return "".join(
+            f"[{number}]" for number in sorted({int(claim.partition(".")[0]) for claim in self.good})
+        )
 
 
 def render(
+    *,
     topic: str,
     notes: Sequence[Mapping[str, Any]],
     unread: Sequence[str],
@@ -34,8 +37,8 @@ def render(
     cited: Sequence[Mapping[str, Any]],
     checked: Sequence[Mapping[str, Any] | None] | None,
 ) -> dict[str, Any]:
-    """Returns `counts`, and the page as `markdown`. `checked` has the results for each source of `cited`, none
-    where it could not be checked.
+    """Returns `counts`, and the page as `markdown`. `checked` has the results for each source of `cited`,
+    none where it could not be checked.
 
     A point stays if a claim that it cites holds; it is marked if another one does not.
     """
@@ -71,8 +74,8 @@ RESULTS: Final = ("holds", "fails", "unchecked")
 
 def _point(point: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> Point:
     ids = tuple(dict.fromkeys(map(str, point["claims"])))
-    good = tuple(id for id in ids if _result(results, id) == "holds")
-    return Point(point["text"], good, tuple(id for id in ids if id not in good))
+    good = tuple(claim for claim in ids if _result(results, claim) == "holds")
+    return Point(point["text"], good, tuple(claim for claim in ids if claim not in good))
 
 
 def _result(results: Mapping[str, Mapping[str, Any]], id: str) -> str:
@@ -117,7 +120,11 @@ def _removed(removed: Sequence[Point]) -> Iterator[str]:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *([_shown(cell).replace("|", "\\|") for cell in row] for row in rows)]
+    lines = [
+        columns,
+        ["---"] * len(columns),
+        *([_shown(cell).replace("|", "\\|") for cell in row] for row in rows),
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

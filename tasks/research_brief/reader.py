@@ -51,7 +51,7 @@ def checks(context: Mapping[str, Any]) -> dict[str, Any]:
     """Returns whether each claim is quoted to the letter, and says no number that its quote does not."""
     inputs = context["inputs"]
     found = [(one["id"], problem(one, inputs["text"])) for one in inputs["claims"]]
-    return {"checks": [{"id": id, "supported": not wrong, "reason": wrong} for id, wrong in found]}
+    return {"checks": [{"id": claim, "supported": not wrong, "reason": wrong} for claim, wrong in found]}
 
 
 def _best(topic: str, texts: Sequence[str], most: int) -> list[int]:

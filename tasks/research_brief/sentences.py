@@ -13,13 +13,15 @@ NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 SENTENCE_END: Final = re.compile(r"(?<=[.!?])[\"'”’)]*\s+(?=[\"'“‘(]?[A-ZÄÖÜ\d])")
 SHORTEST, LONGEST = 30, 400
 """Characters of a sentence that can stand alone."""
-PLAIN: Final = frozenset(
-    "a about above after all also an and any are as at be because been before below between both but by can could "
-    "do does down each few for from good had has have how if in into is it its just like many may more most much "
-    "must no not of off often on once one only or other our out over own same should so some still such than that "
-    "the their them then there these they this those through to too under up use used very was we well were what "
-    "when where whether which while who why will with work would you your".split()
-)
+_PLAIN: Final = """
+a about above after all also an and any are as at be because been before below between both but by
+can could  do does down each few for from good had has have how if in into is it its just like many
+may more most much  must no not of off often on once one only or other our out over own same should
+so some still such than that  the their them then there these they this those through to too under
+up use used very was we well were what  when where whether which while who why will with work would
+you your
+"""
+PLAIN: Final = frozenset(_PLAIN.split())
 """Words that say nothing about a topic."""
 ENDINGS: Final = ("ings", "ing", "ies", "ied", "ers", "er", "ed", "es", "s", "y", "e")
 
@@ -44,7 +46,7 @@ def sentences(text: str) -> list[str]:
 
 
 def scores(topic: str, texts: Sequence[str]) -> list[float]:
-    """Returns how much each text has to do with a topic: its words count, rare ones more, and figures a little."""
+    """Returns how much each text has to do with a topic: by its words, rare ones more, and figures."""
     wanted = set(stems(topic))
     bags = [set(stems(text)) for text in texts]
     spread = Counter(stem for bag in bags for stem in bag & wanted)

@@ -17,7 +17,9 @@ TEXTS: Final = (".txt", ".md", ".rst", ".html", ".htm")
 """What is read of a folder."""
 MARKUP: Final = re.compile(r"<(!doctype|html|head|body)\b", re.IGNORECASE)
 UNREAD: Final = frozenset(("script", "style", "noscript", "template", "nav", "header", "footer", "svg"))
-BLOCKS: Final = frozenset(("p", "div", "section", "article", "li", "ul", "ol", "br", "tr", "table", "blockquote"))
+BLOCKS: Final = frozenset(
+    ("p", "div", "section", "article", "li", "ul", "ol", "br", "tr", "table", "blockquote")
+)
 HEADINGS: Final = frozenset(("h1", "h2", "h3", "h4", "h5", "h6", "title"))
 
 

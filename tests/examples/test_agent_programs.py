@@ -32,7 +32,9 @@ def diff_of(files: dict[str, str]) -> str:
     for path, text in files.items():
         lines = text.splitlines()
         added = "".join(f"+{line}\n" for line in lines)
-        parts.append(f"diff --git a/{path} b/{path}\n--- /dev/null\n+++ b/{path}\n@@ -0,0 +1,{len(lines)} @@\n{added}")
+        parts.append(
+            f"diff --git a/{path} b/{path}\n--- /dev/null\n+++ b/{path}\n@@ -0,0 +1,{len(lines)} @@\n{added}"
+        )
     return "".join(parts)
 
 
@@ -64,7 +66,7 @@ def test_the_lines_of_a_diff_of_git_are_those_of_the_file(tmp_path: Path) -> Non
         assert "changed" in [line.text for line in change.lines("+")]
 
 
-@given(st.text(alphabet="+-@ a\n\\\t\"/", max_size=200))
+@given(st.text(alphabet='+-@ a\n\\\t"/', max_size=200))
 def test_nothing_that_is_no_diff_breaks_the_reading(text: str) -> None:
     assert parse(text) == []
     assert isinstance(parse(f"--- a/x\n+++ b/x\n@@ -1,9 +1,9 @@\n{text}"), list)
@@ -174,7 +176,8 @@ def test_a_long_function_and_what_was_left_for_later_are_found() -> None:
 
 
 def test_a_test_that_is_gone_is_found_and_one_that_moved_is_not() -> None:
-    gone = "--- a/tests/test_a.py\n+++ b/tests/test_a.py\n@@ -1,4 +1,1 @@\n-def test_b():\n-    b()\n-def test_c():\n a = 1\n"
+    head = "--- a/tests/test_a.py\n+++ b/tests/test_a.py\n@@ -1,4 +1,1 @@\n"
+    gone = f"{head}-def test_b():\n-    b()\n-def test_c():\n a = 1\n"
     moved = diff_of({"tests/test_other.py": "def test_c():\n"})
     told = review("upkeep", gone + moved)["findings"]
     assert [one["message"] for one in told] == ["The test `test_b` is gone: say why"]
@@ -190,14 +193,18 @@ def test_the_worst_of_many_findings_are_told() -> None:
 def test_the_reviewer_is_a_program_that_reads_its_question() -> None:
     asked = {"context": {"phases": {"collect": {"outputs": {"diff": diff_of({"a.py": "eval(a)\n"})}}}}}
     command = [sys.executable, "-m", "tasks.code_review.reviewer", "security"]
-    done = subprocess.run(command, cwd=ROOT, input=json.dumps(asked), capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, cwd=ROOT, input=json.dumps(asked), capture_output=True, text=True, check=True
+    )
     assert json.loads(done.stdout)["findings"][0]["line"] == 1
 
 
 def test_a_reviewer_without_an_answer_is_shown_and_a_tie_is_no_approval() -> None:
     vote = {"winner": "approve", "votes": {"approve": 1.0, "changes": 1.0}, "tie": ["approve", "changes"]}
     reviews = {"one": {"verdict": "approve", "findings": []}, "two": None}
-    told = report.render("main", "HEAD", reviews, vote, [], [], "")
+    told = report.render(
+        base="main", branch="HEAD", reviews=reviews, vote=vote, files=[], left_out=[], diff=""
+    )
     assert told["verdict"] == "changes"
     assert "| two | no answer |" in told["markdown"]
 
@@ -230,7 +237,8 @@ def test_no_sources_and_too_many_are_refused(
 
 
 def test_of_a_page_the_text_is_read_and_not_its_scripts() -> None:
-    html = "<html><head><style>b{}</style></head><body><nav>Menu</nav><p>One &amp; two.</p><script>x</script><p>3</p>"
+    body = "<nav>Menu</nav><p>One &amp; two.</p><script>x</script><p>3</p>"
+    html = f"<html><head><style>b{{}}</style></head><body>{body}"
     assert sources.plain(html) == "One & two.\n\n3"
     for nothing in ("", "  \n", {"a": 1}, "<html><script>x</script></html>"):
         with pytest.raises(sources.NoSources):
@@ -285,6 +293,13 @@ def test_where_nobody_could_check_nothing_stays() -> None:
     points = [{"text": "C.", "claims": ["1.1"]}]
     cited = notes.cited(numbered["notes"], gathered, points)
     for checked in (None, [None]):
-        told = page.render("t", numbered["notes"], numbered["unread"], points, cited, checked)
+        told = page.render(
+            topic="t",
+            notes=numbered["notes"],
+            unread=numbered["unread"],
+            points=points,
+            cited=cited,
+            checked=checked,
+        )
         assert (told["counts"]["unchecked"], told["counts"]["removed"], told["counts"]["points"]) == (1, 1, 0)
         assert "nobody could check it" in told["markdown"]

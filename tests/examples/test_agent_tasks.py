@@ -1,4 +1,4 @@
-"""`code-review` and `research-brief` on a real server: with nothing but their own programs, and with a model."""
+"""`code-review` and `research-brief` on a real server: with their own programs, and with a model."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def pack(name):
 TEST = "def test_price():\n    assert True\n"
 REVIEWERS = ("correctness", "security", "upkeep")
 KEY = "sk-of-the-test"
-NEWS = "The old bridge was closed in 1998. It is to be opened again for bicycles in spring, says the council.\n"
+NEWS = (
+    "The old bridge was closed in 1998. It is to be opened again for bicycles in spring, says the council.\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +127,10 @@ async def test_without_a_key_a_branch_is_reviewed_by_rules(place: Example, shop:
 async def test_a_branch_with_nothing_to_find_is_approved(place: Example, shop: Path) -> None:
     done = await place.run("code-review", repo="shop", branch="tidy", mustApprove=True, report="tidy.md")
     assert done.status == "completed", done.error
-    assert (done.outputs["verdict"], done.outputs["counts"]) == ("approve", {"high": 0, "medium": 0, "low": 0})
+    assert (done.outputs["verdict"], done.outputs["counts"]) == (
+        "approve",
+        {"high": 0, "medium": 0, "low": 0},
+    )
     assert "Nothing was found." in (place.folder / "tidy.md").read_text()
 
 
@@ -239,7 +244,7 @@ async def test_with_a_key_models_write_and_what_they_invent_is_taken_out(
         {"text": "It was dear.", "claims": ["1.2", "7.7"]},
         {"text": "Soon it is open.", "claims": ["1.3"]},
     ]
-    checks = [{"id": id, "supported": id != "1.3", "reason": "only planned"} for id in ("1.1", "1.2", "1.3")]
+    checks = [{"id": f"1.{n}", "supported": n != 3, "reason": "only planned"} for n in (1, 2, 3)]
     answers = {
         "# Note-taker": {"claims": claims},
         "# Brief writer": {"points": points},
@@ -248,7 +253,9 @@ async def test_with_a_key_models_write_and_what_they_invent_is_taken_out(
 
     def say(asked: Asked) -> Reply:
         assert ("is to be opened again" in asked.text) or "# Note-taker" not in asked.text
-        return Reply(calls=(("final-answer", next(a for title, a in answers.items() if title in asked.text)),))
+        return Reply(
+            calls=(("final-answer", next(a for title, a in answers.items() if title in asked.text)),)
+        )
 
     models.say = say
     done = await place.run("research-brief", topic="the bridge", sources=["news.txt"], report="checked.md")

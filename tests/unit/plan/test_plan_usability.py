@@ -1,8 +1,9 @@
 """What cannot be used before a start, and which steps that concerns."""
 
 from taskmark.plan.preview import PlannedAgent, PlannedTool
+from taskmark.plan.reach import reach
 from taskmark.plan.usability import unusable
-from taskmark.task.model import Fallback, Notification, Phase, Step, TaskDefinition
+from taskmark.task.model import Agent, Fallback, Notification, Phase, Step, TaskDefinition
 
 DOWN = PlannedTool(name="mail", healthy=False, message="nobody answers", hint="look at the server")
 
@@ -66,6 +67,24 @@ def test_an_agent_that_nobody_answers_for_is_told_for_each_step_that_asks_it():
         ["say"],
     )
     assert [use.step for use in bob.uses] == ["ask"]
+
+
+def test_the_fallback_of_an_agents_file_is_told_unless_the_step_has_its_own():
+    files = {"ann": Agent(id="ann", metadata={"fallback": "bob"}), "bob": Agent(id="bob")}
+    own = step("own", kind="agent", value="ann", fallback=Fallback(kind="value", value=1))
+    asks = task(step("ask", kind="agent", value="ann"), own, agents=("ann",)).model_copy(
+        update={"agents": files}
+    )
+    lost = (PlannedAgent(id="ann", problem="no key"), PlannedAgent(id="bob", problem="no program"))
+    ann, bob = found(asks, agents=lost)
+    assert [use.fallback for use in ann.uses] == ["agent bob", "a value"]
+    assert bob.used_by == "step ask of Tell, as its fallback"
+    assert tuple(reach(asks).agents) == ("ann", "bob")
+
+
+def test_what_a_sub_tasks_step_falls_back_on_is_told():
+    runs = step("run", kind="task", value="below", fallback=Fallback(kind="tool", name="mail"))
+    assert found(task(runs), DOWN)[0].used_by == "step run of Tell, as its fallback"
 
 
 def test_of_many_uses_the_first_are_named_and_the_others_counted():

@@ -101,9 +101,16 @@ def _counted(numstat: str) -> Iterator[dict[str, Any]]:
         added, deleted, path = field.split("\t", 2)
         names = [path] if path else [next(fields, ""), next(fields, "")]
         binary = added == "-"
-        why = "binary" if binary else "made by a program" if GENERATED.search(names[-1]) else ""
+        why = "binary" if binary else _unwanted(names)
         counts = {"added": 0 if binary else int(added), "deleted": 0 if binary else int(deleted)}
         yield {"path": names[-1], "names": names, "why": why, **counts}
+
+
+def _unwanted(names: Sequence[str]) -> str:
+    """Returns why a file of these names is not reviewed, if it is not."""
+    if any("\ufffd" in name for name in names):
+        return "its name is no UTF-8, so git cannot be asked for it"
+    return "made by a program" if GENERATED.search(names[-1]) else ""
 
 
 # --- reading --------------------------------------------------------------------------------------

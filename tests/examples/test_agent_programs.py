@@ -74,7 +74,17 @@ def test_nothing_that_is_no_diff_breaks_the_reading(text: str) -> None:
 
 def test_the_smallest_files_are_chosen_and_the_others_named_with_the_reason() -> None:
     numstat = "\0".join(
-        ["90\t20\tlarge.py", "5\t0\ta.py", "3\t3\t", "old.py", "new.py", "-\t-\tp.png", "1\t1\tuv.lock", ""]
+        [
+            "90\t20\tlarge.py",
+            "5\t0\ta.py",
+            "3\t3\t",
+            "old.py",
+            "new.py",
+            "-\t-\tp.png",
+            "1\t1\tuv.lock",
+            "1\t1\t\ufffd.py",
+            "",
+        ]
     )
     chosen = choose(numstat, 20)
     assert chosen["paths"] == ["a.py", "old.py", "new.py"]
@@ -82,6 +92,7 @@ def test_the_smallest_files_are_chosen_and_the_others_named_with_the_reason() ->
     assert {one["path"]: one["why"] for one in chosen["left_out"]} == {
         "p.png": "binary",
         "uv.lock": "made by a program",
+        "\ufffd.py": "its name is no UTF-8, so git cannot be asked for it",
         "large.py": "110 lines, more than there is room for",
     }
 
@@ -132,6 +143,7 @@ def test_a_rule_finds_what_it_is_for(side: str, line: str, severity: str) -> Non
         ("security", 'token = "aaaaaaaaaaaaaaaa"'),
         ("security", 'c.execute("select ?", (a,))'),
         ("security", "# run(c, shell=True)"),
+        ("security", """text = 'c.execute(f"select {a}")'"""),
     ],
 )
 def test_a_rule_leaves_alone_what_only_looks_like_it(side: str, line: str) -> None:

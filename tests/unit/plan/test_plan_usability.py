@@ -1,5 +1,7 @@
 """What cannot be used before a start, and which steps that concerns."""
 
+import pytest
+
 from taskmark.plan.preview import PlannedAgent, PlannedTool
 from taskmark.plan.reach import reach
 from taskmark.plan.usability import unusable
@@ -69,6 +71,7 @@ def test_an_agent_that_nobody_answers_for_is_told_for_each_step_that_asks_it():
     assert [use.step for use in bob.uses] == ["ask"]
 
 
+@pytest.mark.semantics("S17")
 def test_the_fallback_of_an_agents_file_is_told_unless_the_step_has_its_own():
     files = {"ann": Agent(id="ann", metadata={"fallback": "bob"}), "bob": Agent(id="bob")}
     own = step("own", kind="agent", value="ann", fallback=Fallback(kind="value", value=1))

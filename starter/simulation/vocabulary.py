@@ -8,7 +8,7 @@ from starter.simulation.declarations import Declarations, Mocks, keys
 from starter.simulation.expectations import NAMES
 from starter.simulation.mocks import FALLBACK, plain
 from taskmark.errors import InvalidExpression, InvalidTask
-from taskmark.plan.reach import agents_for
+from taskmark.plan.reach import agents_for, fallbacks_of
 from taskmark.task import expressions
 from taskmark.task.codes import Code
 from taskmark.task.model import BUILT_IN_KINDS, GATES, Phase, Step, TaskDefinition
@@ -92,7 +92,7 @@ class _Known:
         for path, task, phase, step in self._steps:
             if section == "steps":
                 yield from (path, step.id)
-                if step.fallback is not None:
+                if fallbacks_of(step, phase, task):
                     yield from (path + FALLBACK, step.id + FALLBACK)
             else:
                 yield from callees(task, phase, step).get(section, ())
@@ -133,7 +133,8 @@ def callees(task: TaskDefinition, phase: Phase, step: Step) -> dict[str, tuple[s
             found["kinds"] = (kind,)
         case _:
             pass
-    if step.fallback is not None and step.fallback.kind != "value":
-        section = f"{step.fallback.kind}s"
-        found[section] = (*found.get(section, ()), step.fallback.name)
+    for fallback in fallbacks_of(step, phase, task):
+        if fallback.kind != "value":
+            section = f"{fallback.kind}s"
+            found[section] = (*found.get(section, ()), fallback.name)
     return found

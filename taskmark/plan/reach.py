@@ -66,15 +66,25 @@ def tools_of(step: Step) -> tuple[str, ...]:
 
 def asked(step: Step, phase: Phase, definition: TaskDefinition) -> tuple[str, ...]:
     """Returns the agents that a step may ask."""
-    own = agents_for(step, phase, definition)
-    fallbacks = [step.fallback or fallback_of(agent, definition) for agent in own] or [step.fallback]
-    return (*own, *(one.name for one in fallbacks if one is not None and one.kind == "agent"))
+    fallbacks = fallbacks_of(step, phase, definition)
+    return (
+        *agents_for(step, phase, definition),
+        *(fallback.name for fallback in fallbacks if fallback.kind == "agent"),
+    )
+
+
+def fallbacks_of(step: Step, phase: Phase, definition: TaskDefinition) -> tuple[Fallback, ...]:
+    """Returns what a step may fall back on: what it says itself, else what the files of its agents say."""
+    if step.fallback is not None:
+        return (step.fallback,)
+    found = (fallback_of(agent, definition) for agent in agents_for(step, phase, definition))
+    return tuple(fallback for fallback in found if fallback is not None)
 
 
 def fallback_of(agent: str, definition: TaskDefinition) -> Fallback | None:
-    """Returns what the file of an agent says that is asked instead, where its step says nothing."""
-    known = definition.agents.get(agent)
-    return Fallback(kind="agent", name=known.fallback) if known and known.fallback else None
+    """Returns the fallback that an agent's file names; a step's own comes before it."""
+    asked = definition.agents.get(agent)
+    return Fallback(kind="agent", name=asked.fallback) if asked and asked.fallback else None
 
 
 def agents_for(step: Step, phase: Phase, definition: TaskDefinition) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Literal
 
-from taskmark.plan.reach import agents_for, everything, fallback_of, family
+from taskmark.plan.reach import agents_for, everything, fallback_of, fallbacks_of, family
 from taskmark.task.model import Frozen
 
 if TYPE_CHECKING:
@@ -102,14 +102,11 @@ def _uses(definition: TaskDefinition) -> Iterator[tuple[str, str, Use]]:
 
     for one, phase, step in everything(definition):
         use = Use(step=step.id, phase=phase.name, task=below(one))
-        fallbacks = [step.fallback]
         for kind, name in _needs(step, phase, one):
             fallback = step.fallback or (fallback_of(name, one) if kind == "agent" else None)
             yield kind, name, use.model_copy(update={"fallback": _named(fallback)})
-            fallbacks.append(fallback)
-        for other in fallbacks:
-            if other is not None:
-                yield other.kind, other.name, use.model_copy(update={"is_fallback": True})
+        for fallback in fallbacks_of(step, phase, one):
+            yield fallback.kind, fallback.name, use.model_copy(update={"is_fallback": True})
     for one in family(definition):
         yield from (("tool", notice.tool, Use(task=below(one))) for notice in one.notify or ())
 

@@ -1,5 +1,7 @@
 """What cannot be used before a start, and which steps that concerns."""
 
+import pytest
+
 from taskmark.plan.preview import PlannedAgent, PlannedTool
 from taskmark.plan.reach import reach
 from taskmark.plan.usability import unusable
@@ -86,6 +88,7 @@ def test_an_agent_is_named_once():
     assert str(bob) == "agent bob cannot be asked: claude: command not found"
 
 
+@pytest.mark.semantics("S17")
 def test_the_fallback_of_an_agents_file_is_told_unless_the_step_has_its_own():
     known = {"ann": Agent(id="ann", metadata={"fallback": "bob"}), "bob": Agent(id="bob")}
     value = Fallback(kind="value", value=1)
@@ -104,6 +107,11 @@ def test_the_agent_that_an_agents_file_falls_back_on_is_reached():
     known = {"ann": Agent(id="ann", metadata={"fallback": "bob"}), "bob": Agent(id="bob")}
     definition = task(step(kind="agent", value="ann")).model_copy(update={"agents": known})
     assert list(reach(definition).agents) == ["ann", "bob"]
+
+
+def test_what_a_sub_tasks_step_falls_back_on_is_told():
+    runs = step("run", kind="task", value="below", fallback=Fallback(kind="tool", name="mail"))
+    assert found(task(runs), DOWN)[0].used_by == "step run of Tell, as its fallback"
 
 
 def test_of_many_uses_the_first_are_named_and_the_others_counted():

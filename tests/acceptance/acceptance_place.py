@@ -105,11 +105,12 @@ class Place:
         found = []
         for process in psutil.process_iter():
             try:
-                if process.pid != os.getpid() and Path(process.cwd()).is_relative_to(self.folder):
+                is_here = process.pid != os.getpid() and Path(process.cwd()).is_relative_to(self.folder)
+                if is_here and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
             except (psutil.Error, OSError):
                 continue
-        return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+        return found
 
     def close(self) -> None:
         """Ends what was started and fails if anything is left of it after that."""

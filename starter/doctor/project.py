@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from taskmark.errors import TaskmarkError
 from taskmark.settings import find_file, unknown_variables
 
 if TYPE_CHECKING:
+    from taskmark.ports import Health
     from taskmark.settings import Settings
 
 FREE_BYTES = 512 * 1024 * 1024
@@ -115,17 +116,27 @@ def agents(settings: Settings) -> Check:
 
 
 def models(settings: Settings) -> Check:
-    """Whether every agent can be asked on this machine, as far as that can be told without asking."""
+    """Whether every agent can be asked on this machine, as far as that can be told without asking, or else
+    the one that its file falls back on."""
     from starter.wiring import Wiring
     from taskmark.task.agent_files import agent_ids, load_agent
 
     asking, folder = Wiring(settings).asking(), settings.agents_dir
-    known = [agent for name in agent_ids(folder) if (agent := load_agent(folder, name))]
-    unhealthy = [found for agent in known if not (found := asking.health(agent)).healthy]
-    if not unhealthy:
-        return Check("models", True, f"All of {len(known)} agents can be asked, as far as can be told.")
-    hints = dict.fromkeys(found.hint for found in unhealthy if found.hint)
-    return Check("models", False, "\n".join(found.message for found in unhealthy), "; or: ".join(hints))
+    known = {name: agent for name in agent_ids(folder) if (agent := load_agent(folder, name))}
+    health = {name: asking.health(agent) for name, agent in known.items()}
+    silent = [name for name, found in health.items() if not found.healthy]
+    lost = [name for name in silent if not _has_healthy(health, known[name].fallback)]
+    if lost:
+        hints = dict.fromkeys(found.hint for name in lost if (found := health[name]).hint)
+        return Check("models", False, "\n".join(health[name].message for name in lost), "; or: ".join(hints))
+    if silent:
+        others = f"{len(known) - len(silent)} of {len(known)} agents can be asked, as far as can be told."
+        return Check("models", True, f"{others} For the others their fallbacks answer: {', '.join(silent)}.")
+    return Check("models", True, f"All of {len(known)} agents can be asked, as far as can be told.")
+
+
+def _has_healthy(health: Mapping[str, Health], name: str | None) -> bool:
+    return name is not None and name in health and health[name].healthy
 
 
 def _read_all(name: str, folder: Path, readers: Sequence[Callable[[], object]]) -> Check:

@@ -160,6 +160,21 @@ def test_agents_that_nobody_can_be_asked_for_are_named(
     assert project.models(settings).ok
 
 
+def test_an_agent_whose_fallback_answers_is_nothing_to_repair(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So is every agent of the examples, which are made to run without a key."""
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    settings.agents_dir.mkdir()
+    (settings.agents_dir / "llm.md").write_text("---\nmodel: sonnet\nfallback: echo\n---\nBe.\n")
+    assert not project.models(settings).ok, "there is no such agent"
+    (settings.agents_dir / "echo.md").write_text("---\nmodel: command:echo\n---\n")
+    check = project.models(settings)
+    assert check.ok
+    assert check.message.startswith("1 of 2 agents can be asked")
+    assert check.message.endswith("For the others their fallbacks answer: llm.")
+
+
 def test_agents_that_cannot_be_asked_are_found_with_what_to_do(settings: Settings) -> None:
     settings.agents_dir.mkdir()
     (settings.agents_dir / "echo.md").write_text("---\nmodel: command:echo\n---\n")

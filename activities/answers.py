@@ -6,14 +6,13 @@ it was. What failed is never kept.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 from pydantic import ValidationError
 
 from activities.sharing import Sharing
 from taskmark.contracts import StepCall, StepDone
+from taskmark.task.packing import digest
 
 KIND = "answer"
 
@@ -57,5 +56,4 @@ def _key(call: StepCall, version: str) -> str:
     }
     if call.secret_places:  # else a text that looks like a placeholder would be taken for one
         same["secrets"] = call.secret_places
-    text = json.dumps(same, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return digest(same)

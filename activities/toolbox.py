@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -20,6 +18,7 @@ from taskmark.projection import attempt_of
 from taskmark.registry import Registry
 from taskmark.secrets.masks import Masks
 from taskmark.task.model import Json
+from taskmark.task.packing import digest
 from taskmark.tools.sizes import capped
 
 Guard = Callable[[StepCall, StepContext, str | None], AbstractAsyncContextManager[None]]
@@ -100,8 +99,7 @@ class AgentTools:
     def _request(self, call: ToolCall) -> StepCall:
         """Returns the call as a step would make it. Its key follows from the step's and from what it does."""
         asked, arguments = self._call, dict(call.arguments)
-        effect = [asked.idempotency_key, call.number, call.name, arguments]
-        text = json.dumps(effect, sort_keys=True, default=str)
+        effect: list[Json] = [asked.idempotency_key, call.number, call.name, arguments]
         tool = self._registry.tools.get(call.name)
         fields = {
             "kind": "tool",
@@ -109,7 +107,7 @@ class AgentTools:
             "step": f"{asked.step}/{call.number}",
             "description": "",
             "arguments": arguments,
-            "idempotency_key": hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest(),
+            "idempotency_key": digest(effect),
             "timeout": min(asked.timeout, (tool.timeout if tool else None) or asked.timeout),
             "agent": None,
             "context": {},

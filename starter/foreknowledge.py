@@ -95,8 +95,7 @@ def _tools(
 def _agent(wiring: Wiring, id: str, agent: Agent | None) -> PlannedAgent:
     if agent is None:
         return PlannedAgent(id=id, problem=f"agent {id} has no file")
-    asking = wiring.asking()
-    health = asking.health(agent)
+    health = wiring.asking.health(agent)
     if health.healthy:
-        return PlannedAgent(id=id, model=asking.who(agent)[0])
+        return PlannedAgent(id=id, model=wiring.asking.who(agent)[0])
     return PlannedAgent(id=id, model=agent.model, problem=health.message, hint=health.hint)

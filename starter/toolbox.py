@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
+from taskmark.contracts import ToolLimits
+from taskmark.settings import ToolSetting
 from taskmark.task.model import Json, Retry
 from taskmark.tools.health import check_health
 
 if TYPE_CHECKING:
     from starter.wiring import Wiring
     from taskmark.ports import Health, Tool
-    from taskmark.settings import ToolSetting
 
 Source = Literal["setting", "tool", "default"]
 
@@ -84,20 +85,21 @@ def _health(health: Health) -> ToolHealth:
 
 
 def _limits(wiring: Wiring, name: str, tool: Tool[Any]) -> ToolLimitsView:
-    settings = wiring.settings
-    said: ToolSetting | None = settings.tools.get(name)
-    retry = Retry.model_validate(said.retry.model_dump()) if said and said.retry else Retry()
+    """Returns what the engine goes by, and who says so."""
+    limits, said = wiring.limits, wiring.settings.tools.get(name, ToolSetting())
+    own = limits.tools.get(name, ToolLimits())
+    retry = Retry.model_validate(own.retry or {})
     sources: dict[str, Source] = {
-        "timeout": "setting" if said and said.timeout else "tool" if tool.timeout else "default",
-        "heartbeat": "setting" if said and said.heartbeat else "default",
-        "retry": "setting" if said and said.retry else "default",
-        "concurrency": "setting" if said and said.concurrency else "default",
+        "timeout": "setting" if said.timeout else "tool" if tool.timeout else "default",
+        "heartbeat": "setting" if said.heartbeat else "default",
+        "retry": "setting" if said.retry else "default",
+        "concurrency": "setting" if said.concurrency else "default",
     }
     return ToolLimitsView(
-        timeout=(said and said.timeout) or tool.timeout or settings.step_timeout_seconds,
-        heartbeat=(said and said.heartbeat) or settings.heartbeat_seconds,
+        timeout=limits.tool_timeouts.get(name) or limits.step_timeout,
+        heartbeat=own.heartbeat or limits.heartbeat,
         max_attempts=retry.max_attempts,
         backoff_seconds=retry.backoff_ms / 1000,
-        concurrency=said.concurrency if said else None,
+        concurrency=said.concurrency,
         sources=sources,
     )

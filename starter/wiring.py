@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from starter.resuming import Earliers
     from taskmark.agents.asking import Asking
     from taskmark.agents.llm.configured import Models
-    from taskmark.contracts import ToolLimits
+    from taskmark.contracts import Limits, ToolLimits
     from taskmark.past.importing import Write
     from taskmark.plan.eta.known import Past
     from taskmark.ports import Recorder
@@ -132,10 +132,11 @@ class Wiring:
             browser_pages=settings.browser_pages,
             browser_memory=settings.browser_memory,
             mcp_servers=settings.mcp_servers,
-            models=self._models(),
+            models=self._models,
             cli_agents={name: CliSetting(**one.model_dump()) for name, one in settings.cli_agents.items()},
         )
 
+    @cached_property
     def _models(self) -> Models:
         from taskmark.agents.llm.configured import BUILT_IN, SHORT_NAMES, Models, Price, Provider
 
@@ -158,13 +159,14 @@ class Wiring:
             stall=settings.agent_stall_seconds,
         )
 
+    @cached_property
     def asking(self) -> Asking:
         """Returns what asks agents."""
         from taskmark.agents.asking import Asking
 
         settings = self.settings
         chosen = {name: one.model for name, one in settings.agents.items() if one.model}
-        return Asking(self.registry.provider, settings.default_model, chosen, self._models().spelled)
+        return Asking(self.registry.provider, settings.default_model, chosen, self._models.spelled)
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -190,8 +192,9 @@ class Wiring:
 
         return Definitions(self.catalog)
 
-    def compiler(self, *, confined: bool = True) -> Compiler:
-        """Returns what turns a task's name or text into a definition."""
+    @cached_property
+    def limits(self) -> Limits:
+        """What executions go by that are started here, where neither task nor step say anything."""
         settings = self.settings
         of_tools = {
             "tool_timeouts": self._tool_timeouts(),
@@ -199,10 +202,12 @@ class Wiring:
             "resuming": self.registry.resuming(),
             "agent_timeouts": {name: one.timeout for name, one in settings.agents.items() if one.timeout},
         }
-        limits = settings.limits().model_copy(update=of_tools)
-        return Compiler(
-            self.definitions, limits, root=settings.root, tasks_dir=settings.tasks_dir, confined=confined
-        )
+        return settings.limits().model_copy(update=of_tools)
+
+    def compiler(self, *, confined: bool = True) -> Compiler:
+        """Returns what turns a task's name or text into a definition."""
+        root, tasks_dir = self.settings.root, self.settings.tasks_dir
+        return Compiler(self.definitions, self.limits, root=root, tasks_dir=tasks_dir, confined=confined)
 
     def _tool_timeouts(self) -> dict[str, float]:
         declared = {name: tool.timeout for name, tool in self.registry.tools.items() if tool.timeout}
@@ -405,7 +410,7 @@ class Wiring:
         from taskmark.tools.traffic import Throttle
 
         settings = self.settings
-        agents = self.asking()
+        agents = self.asking
         artifacts, recorder = LateArtifacts(lambda: self.artifacts), self.remembering
         steps = StepActivities(
             self.registry,

@@ -121,7 +121,7 @@ def models(settings: Settings) -> Check:
     from starter.wiring import Wiring
     from taskmark.task.agent_files import agent_ids, load_agent
 
-    asking, folder = Wiring(settings).asking(), settings.agents_dir
+    asking, folder = Wiring(settings).asking, settings.agents_dir
     known = {name: agent for name in agent_ids(folder) if (agent := load_agent(folder, name))}
     health = {name: asking.health(agent) for name, agent in known.items()}
     silent = [name for name, found in health.items() if not found.healthy]

@@ -126,13 +126,6 @@ def is_session(name: str) -> bool:
     return _SESSION.fullmatch(name) is not None
 
 
-def without(said: str, secrets: tuple[str, ...]) -> str:
-    """Returns what was said without these texts in it."""
-    for secret in secrets:
-        said = said.replace(secret, HIDDEN)
-    return said
-
-
 def last_line(text: str) -> str:
     """Returns the last line that is not blank."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

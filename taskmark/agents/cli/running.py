@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from taskmark.agents.answering import SHORTER
-from taskmark.agents.cli.hearing import Heard, Lines, Message, is_session, under, without
+from taskmark.agents.cli.hearing import HIDDEN, Heard, Lines, Message, is_session, under
 from taskmark.agents.cli.programs import READING, Asked, CliProgram, CliSetting
 from taskmark.agents.cli.prompts import first_prompt, meant, next_prompt
 from taskmark.agents.cli.sessions import Session, Sessions
@@ -17,6 +17,7 @@ from taskmark.errors import Category, StepFailed
 from taskmark.ports import Answer, Question, StepContext
 from taskmark.task.agent_tools import held_back
 from taskmark.task.model import Agent
+from taskmark.tools.masking import masked
 from taskmark.tools.processes import Command, Ended, ProcessLimits, run
 from taskmark.tools.sizes import capped
 
@@ -177,7 +178,7 @@ class _Listening:
         if ended is None:
             return "it went on after its answer"
         strange = f"; {self.lines.strange} lines were not understood" if self.lines.strange else ""
-        return without(ended.reason, self._talk.secrets) + strange
+        return masked(ended.reason, self._talk.secrets, HIDDEN) + strange
 
     def _take(self, message: Message) -> None:
         heard, talk, files = self._heard, self._talk, len(self._heard.files)

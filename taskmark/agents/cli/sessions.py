@@ -6,10 +6,8 @@ once and outlives the attempt. Either may be missing; then a session costs more,
 
 from __future__ import annotations
 
-import hashlib
-import json
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -19,7 +17,8 @@ from taskmark.contracts import Usage
 from taskmark.errors import Unreachable
 from taskmark.ports import Answer, Question, StepContext
 from taskmark.shared import Shared
-from taskmark.task.model import Agent
+from taskmark.task.model import Agent, Json
+from taskmark.task.packing import digest
 from taskmark.tools.sharing import Sharing
 
 SESSION, ANSWER = "cli-session", "cli-answer"
@@ -109,9 +108,8 @@ class Sessions:
 def question_key(agent: Agent, question: Question, context: StepContext) -> str:
     """Returns the key of a question: the same in every attempt of a step, another if the step's inputs are
     others. What people answered meanwhile belongs to the same question."""
-    asked: Mapping[str, Any] = {name: value for name, value in question.context.items() if name != "answers"}
-    parts = [context.idempotency_key, agent.id, agent.model, agent.prompt, question.instruction, asked]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+    asked: dict[str, Json] = {name: value for name, value in question.context.items() if name != "answers"}
+    return digest([context.idempotency_key, agent.id, agent.model, agent.prompt, question.instruction, asked])
 
 
 def _turn(key: str, question: Question, context: StepContext) -> str:

@@ -7,7 +7,6 @@ else begins anew.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -19,6 +18,7 @@ from taskmark.errors import Unreachable
 from taskmark.ports import Question, StepContext
 from taskmark.shared import Shared
 from taskmark.task.model import Agent, Json
+from taskmark.task.packing import digest
 from taskmark.tools.sharing import Sharing
 
 if TYPE_CHECKING:
@@ -105,20 +105,19 @@ def _read(value: Json) -> Conversation:
 
 
 def _key(agent: Agent, question: Question, context: StepContext) -> str:
-    about = (
+    about: list[Json] = [
         context.execution_id,
         context.phase,
         context.step,
         context.item,
         context.idempotency_key,
-        context.parents,
+        list(context.parents),
         agent.model_dump(mode="json"),
         question.instruction,
         {name: question.context.get(name) for name in ("inputs", "with")},
-        question.schema,
-    )
-    text = json.dumps(about, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+        None if question.schema is None else dict(question.schema),
+    ]
+    return digest(about)
 
 
 def packed(messages: list[ModelMessage]) -> list[Json]:

@@ -7,7 +7,6 @@ person who agrees to that very call. Programs that are agents get no tool that w
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Final
 from taskmark.ports import Tool, ToolCall
 from taskmark.task.agent_tools import is_allowed
 from taskmark.task.model import Agent, Json
+from taskmark.task.packing import digest
 
 ALLOW: Final = "allow"
 REFUSE: Final = "refuse"
@@ -74,8 +74,7 @@ def question(call: ToolCall, agent: Agent) -> str:
 
 
 def _digest(call: ToolCall) -> str:
-    text = json.dumps([call.number, call.name, call.arguments], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return digest([call.number, call.name, dict(call.arguments)])
 
 
 def _shown(value: Json, around: int = SHOWN) -> Json:

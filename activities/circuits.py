@@ -82,7 +82,14 @@ class Circuits:
             told.append(asked(known, self._clock(), patience))
             return told[-1].circuit
 
-        await self._change(name, ask)
+        claim = asyncio.ensure_future(self._change(name, ask))
+        try:
+            await asyncio.shield(claim)
+        except asyncio.CancelledError:
+            await claim  # the store carries it out all the same
+            if told[-1].verdict == "probe":
+                await self._change(name, forgotten)
+            raise
         if told[-1].verdict == "refused":
             raise _refusal(name, told[-1].wait)
         return told[-1].verdict == "probe"

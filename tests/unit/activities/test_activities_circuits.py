@@ -236,3 +236,23 @@ async def test_what_was_only_waited_for_here_says_nothing_about_the_target(
             await call(circuits, HeldOff("too early"))
     await call(circuits)
     await call(circuits)
+
+
+class Slow(MemoryShared):
+    """A store that takes its time for changes."""
+
+    def change(self, kind: str, key: str, change: Change, ttl: float) -> Json | None:
+        time.sleep(0.1)
+        return super().change(kind, key, change, ttl)
+
+
+async def test_a_probe_that_is_stopped_while_it_is_claimed_leaves_its_place_too(
+    worker: Callable[..., Circuits], clock: Clock
+) -> None:
+    """What the store was asked it does, whoever has gone meanwhile."""
+    circuits = worker(Slow())
+    for _ in range(RULES.failures):
+        await outcome(circuits, OSError("reset"))
+    clock.now += 10
+    await hang(circuits, patience=60, cancel_after=0.02)
+    assert await outcome(circuits) == "done"

@@ -123,15 +123,17 @@ def _check(result: TaskResult, scene: Scene, calls: int) -> None:
     assert scene.done == [TURNS] * calls, "each call has one session, however often its worker died"
     paid = scene.paid()
     again = [turn for turn in paid if turn["turn"] == "again"]
-    print(f"{len(scene.kills)} kills: {len(paid)} turns of {calls * TURNS}, {len(again)} answers asked again")
-    assert len(paid) - calls * TURNS <= len(scene.kills) * AT_ONCE, "only turns in flight are lost"
+    in_flight, used = len(scene.kills) * AT_ONCE, 0 if result.usage is None else result.usage.tokens
+    turns = f"{len(paid)} turns of {calls * TURNS}, {len(again)} answers asked again"
+    print(f"{len(scene.kills)} kills: {turns}, {used} tokens charged of {len(paid) * TOKENS}")
+    assert len(paid) - calls * TURNS <= in_flight, "only turns in flight are lost"
     for session in {turn["session"] for turn in again}:
         last = max(one["at"] for one in paid if one["session"] == session and one["turn"] == TURNS - 1)
         struck = (last < at < last + SECONDS + bound(KEPT_WITHIN) for at in scene.kills)
         assert any(struck), "its answer was asked again, though nobody died before it was kept"
     assert result.usage is not None
     assert result.usage.agent_calls == calls
-    assert result.usage.tokens <= len(paid) * TOKENS
+    assert (len(paid) - in_flight) * TOKENS <= used <= len(paid) * TOKENS
 
 
 @pytest.fixture

@@ -4,12 +4,14 @@ What it plays is in its first prompt, as JSON after `PLAY:` on a line: `turns`, 
 
     say, read, write      what it says and does; `write` only where it may
     seconds               how long the turn takes
+    silent                it tells nothing of the turn
     ask                   the question that the run ends with; the turns after it are for a later run
     crash, hang, exit     how it ends in the middle of the turn, the first time that it comes to it
     garbage, long, cut    what it prints besides, or in the end
     fail, stop            the result it ends with instead, the first time that it comes to it
 
-and `answer`, `structured`, `counts` (`run`: totals of this run, as older versions tell them), `lingers` and
+and `answer`, `structured`, `counts` (`run`: totals of this run, as older versions tell them, else those of
+all runs of the session that came to their end, as newer ones do), `lingers` and
 `unended` (its last line has no end).
 Sessions are files under `.double/` in its directory; `paid.jsonl` there has a line for every turn.
 """
@@ -26,6 +28,8 @@ from pathlib import Path
 HOME = Path(".double")
 TOKENS, COST = 100, 0.01
 """Of a turn."""
+GIVEN, SAID = TOKENS - 30, 30
+"""What the tokens are of."""
 
 
 def main() -> int:
@@ -55,7 +59,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--output-format", choices=["stream-json"], required=True)
     parser.add_argument("--permission-mode", choices=["dontAsk"], required=True)
     parser.add_argument("--setting-sources", required=True)
-    for flag in ("--strict-mcp-config", "--disable-slash-commands"):
+    for flag in ("--strict-mcp-config", "--disable-slash-commands", "--include-partial-messages"):
         parser.add_argument(flag, action="store_true")
     for flag in ("--tools", "--model", "--json-schema"):
         parser.add_argument(flag, default="")
@@ -91,8 +95,8 @@ def result(session: str, more: dict, here: int, before: int, end: str = "\n") ->
             "session_id": session,
             "num_turns": here,
             "total_cost_usd": whole * COST,
-            "usage": {"input_tokens": here * (TOKENS - 30), "output_tokens": here * 30},
-            "modelUsage": {"m": {"inputTokens": whole * (TOKENS - 30), "outputTokens": whole * 30}},
+            "usage": {"input_tokens": here * GIVEN, "output_tokens": here * SAID},
+            "modelUsage": {"m": {"inputTokens": whole * GIVEN, "outputTokens": whole * SAID}},
             **more,
         },
         end,
@@ -136,11 +140,9 @@ class Play:
         self.pay(number)
         time.sleep(turn.get("seconds", 0))
         self.print_strange(turn)
-        if text := turn.get("say"):
-            self.message("assistant", [{"type": "text", "text": text}])
-        for tool in ("read", "write"):
-            if tool in turn:
-                self.use(number, tool, turn[tool])
+        if "silent" not in turn:
+            tools = [(tool, turn.get(tool)) for tool in ("read", "write")]
+            self.speak(tools, turn.get("say", "I go on."))
         is_first = number not in self.kept["struck"]
         if is_first and {"crash", "hang", "exit", "fail", "stop", "cut"} & turn.keys():
             self.kept["struck"].append(number)
@@ -163,15 +165,27 @@ class Play:
             return {"subtype": turn["stop"], "is_error": True}
         if "retry_after" in turn["fail"]:
             self.say("system", subtype="api_retry", retry_delay_ms=turn["fail"]["retry_after"] * 1000)
-        self.message("assistant", [{"type": "text", "text": "API Error"}], error=turn["fail"].get("error"))
+        content = [{"type": "text", "text": "API Error"}]
+        self.say("assistant", message={"content": content}, error=turn["fail"].get("error"))
         return {"is_error": True, "result": "API Error", **turn["fail"]}
 
-    def use(self, number: int, tool: str, path: str) -> None:
-        call, name = f"toolu_{number}", tool.title()
-        self.message(
-            "assistant", [{"type": "tool_use", "id": call, "name": name, "input": {"file_path": path}}]
-        )
-        may = name in self.given.tools.split(",") and (
+    def speak(self, tools: list[tuple[str, str | None]], text: str) -> None:
+        """Says something and uses tools. Its length is told last, and nothing else tells what is paid."""
+        name = f"msg_{uuid.uuid4()}"
+        usage = {"input_tokens": GIVEN, "output_tokens": 1}
+        said = {"id": name, "usage": usage}
+        self.piece("message_start", message=said)
+        self.message("assistant", [{"type": "text", "text": text}], **said)
+        used = [(f"toolu_{number}", tool, path) for number, (tool, path) in enumerate(tools) if path]
+        for call, tool, path in used:
+            self.message("assistant", [_tool_use(call, tool, path)], **said)
+        self.piece("message_delta", usage={"output_tokens": SAID})
+        self.piece("message_stop")
+        for call, tool, path in used:
+            self.use(call, tool, path)
+
+    def use(self, call: str, tool: str, path: str) -> None:
+        may = tool.title() in self.given.tools.split(",") and (
             tool == "read" or "Edit(./**)" in self.given.allowedTools
         )
         if may and tool == "write":
@@ -179,6 +193,10 @@ class Play:
         self.message(
             "user", [{"type": "tool_result", "tool_use_id": call, "content": "", "is_error": not may}]
         )
+
+    def piece(self, kind: str, **event: object) -> None:
+        if self.given.include_partial_messages:
+            self.say("stream_event", event={"type": kind, **event}, parent_tool_use_id=None)
 
     def print_strange(self, turn: dict) -> None:
         if "garbage" in turn:
@@ -188,7 +206,7 @@ class Play:
             self.message("assistant", [{"type": "text", "text": "x" * turn["long"]}])
 
     def message(self, kind: str, content: list, **more: object) -> None:
-        self.say(kind, message={"role": kind, "content": content}, **more)
+        self.say(kind, message={"role": kind, "content": content, **more})
 
     def say(self, kind: str, **more: object) -> None:
         tell({"type": kind, "session_id": self.session, **more})
@@ -203,6 +221,10 @@ class Play:
         fresh = self.file.with_suffix(".new")
         fresh.write_text(json.dumps(self.kept))
         fresh.replace(self.file)
+
+
+def _tool_use(call: str, tool: str, path: str) -> dict:
+    return {"type": "tool_use", "id": call, "name": tool.title(), "input": {"file_path": path}}
 
 
 sys.exit(main())

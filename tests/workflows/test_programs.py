@@ -88,7 +88,7 @@ async def test_what_its_file_lists_is_only_done_if_the_task_allows_it(
 
 @pytest.mark.semantics("X1")
 async def test_who_watches_sees_what_it_does(engine: Engine) -> None:
-    execution = await engine.start(asks({"turns": [{"say": "I count the beans."}, {"hang": True}]}))
+    execution = await engine.start(asks({"turns": [{"say": "I count the beans.", "hang": True}]}))
     beats = await until_said(engine, execution, "code")
     assert [beat.said for beat in beats.values()] == ["I count the beans."]
     await engine.client.abort(execution)

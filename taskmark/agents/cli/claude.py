@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar, Final
 
-from taskmark.agents.cli.hearing import Heard, Message, last_line, number, objects, part, text, usage
+from taskmark.agents.cli.hearing import Heard, Message, Turn, last_line, number, objects, part, text, usage
 from taskmark.agents.cli.programs import Asked, CliProgram
 from taskmark.errors import Category, StepFailed
 from taskmark.task.model import Json
@@ -73,6 +73,11 @@ _STOPS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 )
 
 
+_OWN: Final = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+_OF_MODELS: Final = ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens", "outputTokens")
+"""Both: what was read, and last what was written."""
+
+
 class Claude(CliProgram):
     """Anthropic's coding agent."""
 
@@ -93,7 +98,8 @@ class Claude(CliProgram):
         """Least permissions: what no rule allows is denied (`dontAsk`), tools that are not named are not
         there, and settings, hooks and servers that a repository brings are not read."""
         tools, rules = _permissions(asked.tools)
-        words = ["--print", "--output-format", "stream-json", "--verbose", "--permission-mode", "dontAsk"]
+        words = ["--print", "--output-format", "stream-json", "--verbose", "--include-partial-messages"]
+        words += ["--permission-mode", "dontAsk"]
         words += ["--strict-mcp-config", "--setting-sources", "user", "--disable-slash-commands"]
         words += ["--tools", ",".join(tools)]
         words += ["--resume" if asked.resumes else "--session-id", asked.session]
@@ -111,12 +117,15 @@ class Claude(CliProgram):
         return tuple(words)
 
     def hear(self, message: Message, heard: Heard) -> None:
-        """`system`, `assistant`, `user`, `rate_limit_event` and `result` matter."""
+        """`system`, `stream_event`, `assistant`, `user`, `rate_limit_event` and `result` matter."""
         heard.session = heard.session or text(message, "session_id")
         match message.get("type"):
             case "system":
                 _hear_system(message, heard)
+            case "stream_event":
+                _hear_event(part(message, "event"), text(message, "parent_tool_use_id"), heard)
             case "assistant":
+                _count(part(message, "message"), heard)
                 _hear_assistant(message, heard)
             case "user":
                 _hear_results(message, heard)
@@ -183,6 +192,23 @@ def _hear_system(message: Message, heard: Heard) -> None:
         heard.doing = f"was refused {text(message, 'tool_name')}"
 
 
+def _hear_event(event: Message, speaker: str, heard: Heard) -> None:
+    """Takes in a piece of a message. Only its last piece tells how long it has become."""
+    match event.get("type"):
+        case "message_start":
+            heard.speaks[speaker] = text(part(event, "message"), "id")
+            _count(part(event, "message"), heard)
+        case "message_delta":
+            _count({"id": heard.speaks.get(speaker), "usage": event.get("usage")}, heard)
+
+
+def _count(said: Message, heard: Heard) -> None:
+    """Counts a message of the model's, which is told in pieces, each with what is known by then."""
+    if name := text(said, "id"):
+        *read, written = _tokens(part(said, "usage"), *_OWN)
+        heard.turns[name] = heard.turns.get(name, Turn()).or_more(sum(read), written)
+
+
 def _hear_assistant(message: Message, heard: Heard) -> None:
     heard.trouble = text(message, "error")
     for block in objects(part(message, "message").get("content")):
@@ -216,19 +242,16 @@ def _hear_rate_limit(info: Message, heard: Heard) -> None:
 
 def _hear_end(message: Message, heard: Heard) -> None:
     heard.is_over = True
-    own = part(message, "usage")
-    heard.tokens = sum(_tokens(own, "input_tokens", "output_tokens", "cache_{}_input_tokens"))
+    heard.tokens = sum(_tokens(part(message, "usage"), *_OWN))
     models = [one for one in part(message, "modelUsage").values() if isinstance(one, dict)]
-    total = sum(sum(_tokens(one, "inputTokens", "outputTokens", "cache{}InputTokens")) for one in models)
+    total = sum(sum(_tokens(one, *_OF_MODELS)) for one in models)
     heard.total = usage(total or heard.tokens, number(message.get("total_cost_usd")))
     heard.output = _answer(message)
     heard.failure = _failure(message, heard) if _has_failed(message) else None
 
 
-def _tokens(counts: Message, given: str, said: str, cached: str) -> Iterator[int]:
-    """Yields what is counted under these names; `cached` is a name with a gap."""
-    ways = ("read", "creation") if "_" in cached else ("Read", "Creation")
-    names = (given, said, *(cached.format(way) for way in ways))
+def _tokens(counts: Message, *names: str) -> Iterator[int]:
+    """Yields what is counted under these names."""
     yield from (int(number(counts.get(name))) for name in names)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from taskmark.contracts import MOST_COST, MOST_TOKENS, Usage
 from taskmark.errors import StepFailed
@@ -26,6 +26,18 @@ Message = Mapping[str, Any]
 """One line of what a program prints, as JSON."""
 
 
+class Turn(NamedTuple):
+    """The tokens of one message of the model's, as far as they are known."""
+
+    given: int = 0
+    """What it had to read."""
+    said: int = 0
+
+    def or_more(self, given: int, said: int) -> Turn:
+        """Returns it with what was told now: the count grows while it speaks, and is told again."""
+        return Turn(max(self.given, given), max(self.said, said))
+
+
 @dataclass
 class Heard:
     """What a run has told. A program's `hear` fills it in."""
@@ -38,8 +50,12 @@ class Heard:
     """Whether it has told how it ended."""
     failure: StepFailed | None = None
     """Why it failed, if it did."""
+    turns: dict[str, Turn] = field(default_factory=dict)
+    """What the model has said so far, by the id of the message; empty if the program does not tell."""
+    speaks: dict[str, str] = field(default_factory=dict)
+    """The message that is just being said, by who says it."""
     total: Usage = field(default_factory=Usage)
-    """What it says was used: by this run, or by its whole session."""
+    """What it says in the end was used: by this run, or by its whole session."""
     tokens: int = 0
     """That this run alone has used, or fewer; by it the two are told apart."""
     retry_after: float | None = None
@@ -53,11 +69,27 @@ class Heard:
     intended: dict[str, str] = field(default_factory=dict)
     """Files of changes that have begun, by the id of the call."""
 
-    def used(self, before: Usage) -> Usage:
-        """Returns what was used since the session's total was the one `before`.
+    @property
+    def streamed(self) -> int:
+        """The tokens that it has told of so far."""
+        return sum(turn.given + turn.said for turn in self.turns.values())
 
-        Some versions count from the beginning of the session, others from the beginning of the run.
+    def used(self, before: Usage, lost: int = 0) -> Usage:
+        """Returns what this run has used, since the session's total was the one `before`, and what earlier
+        ones have cost that were killed: their tokens, `lost`, are known already, as they are told at once.
+
+        Of killed runs some versions count those in their totals that were ended gently, others none. What
+        is not in the total is priced like what is.
         """
+        told = self._since(before)
+        own = min(max(self.tokens, self.streamed), told.tokens)
+        tokens = max(own, told.tokens - lost)
+        priced = max(told.tokens, tokens + lost)
+        return usage(tokens, told.cost * priced / told.tokens if told.tokens else told.cost)
+
+    def _since(self, before: Usage) -> Usage:
+        """Returns what the total has grown by. Some versions count from the beginning of the session, others
+        from the beginning of the run."""
         total = self.total
         if total.tokens >= before.tokens + self.tokens and total.cost >= before.cost:
             return usage(total.tokens - before.tokens, total.cost - before.cost)

@@ -49,9 +49,9 @@ class CliAgents:
         if known is not None:
             return known
         self._tell_held(agent, talk.held, context)
-        session = await self._sessions.find(key, context)
+        session = await self._sessions.find(key, question, context)
         if talk.program.chooses_session and not session.begun:
-            session = Session(key=key)
+            session = session.anew()
         return _answer(agent, await _run(talk, session))
 
     def health(self, model: str) -> Health:
@@ -108,10 +108,10 @@ async def _run(talk: Talk, session: Session) -> Run:
     """
     resumes = session.begun or bool(session.id and answers(talk.question))
     run = await talk.run(session, resumes=resumes)
-    if run.answer is not None or run.heard.total != Usage():
+    if run.answer is not None or run.heard.streamed or run.heard.total != Usage():
         return run  # it was there, whatever was said
     if resumes and talk.program.lacks_session(run.said):
-        anew = Session(key=session.key, id="" if talk.program.chooses_session else session.id)
+        anew = session.anew("" if talk.program.chooses_session else session.id)
         return await talk.run(anew, resumes=False)
     if not resumes and talk.program.has_session(run.said):
         return await talk.run(session, resumes=True)

@@ -13,6 +13,7 @@ from taskmark.agents.cli.hearing import HIDDEN, Heard, Lines, Message, is_sessio
 from taskmark.agents.cli.programs import READING, Asked, CliProgram, CliSetting
 from taskmark.agents.cli.prompts import first_prompt, meant, next_prompt
 from taskmark.agents.cli.sessions import Session, Sessions
+from taskmark.contracts import Usage
 from taskmark.errors import Category, StepFailed
 from taskmark.ports import Answer, Question, StepContext
 from taskmark.task.agent_tools import held_back
@@ -74,18 +75,14 @@ class Talk:
         It is done as soon as the program has told, not when it is gone: whoever dies meanwhile has lost
         nothing. Raises `StepFailed` for an answer that is too large.
         """
-        spent = heard.used(session.total)
-        if spent.tokens or spent.cost:
-            self.context.charge(spent)
-        total = heard.total if heard.total.tokens else session.total
-        name = heard.session if is_session(heard.session) else session.id
-        now = {"id": name, "begun": bool(name), "total": total}
-        session = session.model_copy(update=now).with_files(heard.files)
+        session = session.ended(heard.session if is_session(heard.session) else session.id, heard)
+        if session.used != Usage():
+            self.context.charge(session.used)
         answer = None
         if heard.failure is None:
             output = capped(meant(heard.output), source=f"agent {self.agent.id}", advice=SHORTER)
             files = dict.fromkeys(under(self.context.root, path) for path in session.files)
-            answer = Answer(output, spent, tuple(files))
+            answer = Answer(output, session.used, tuple(files))
             await self.sessions.keep_answer(session.key, self.question, self.context, answer)
         self.sessions.beat(session, self.context)
         await self.sessions.keep(session, self.context)
@@ -148,13 +145,15 @@ class Talk:
 
 
 class _Listening:
-    """Hears a run: tells who watches, and remembers the session as soon as it is there."""
+    """Hears a run: tells who watches, and remembers at once what it has come to."""
 
     def __init__(self, talk: Talk, session: Session) -> None:
         self.lines = Lines(self._take, talk.secrets)
         self._talk = talk
         self._session = session
         self._heard = Heard()
+        self._now = self._kept = session
+        """The session as the run has it by now, and as it is remembered."""
         self._keeping: asyncio.Task[None] | None = None
         self._taking: asyncio.Task[Answer | None] | None = None
         self._limit = asyncio.timeout(None)
@@ -181,23 +180,36 @@ class _Listening:
         return masked(ended.reason, self._talk.secrets, HIDDEN) + strange
 
     def _take(self, message: Message) -> None:
-        heard, talk, files = self._heard, self._talk, len(self._heard.files)
+        heard, talk = self._heard, self._talk
         talk.program.hear(message, heard)
         if heard.doing:
             talk.context.say(heard.doing)
-        if self._keeping is None and is_session(heard.session):
-            self._session = self._session.model_copy(update={"id": heard.session, "begun": True})
-            self._keeping = asyncio.ensure_future(talk.sessions.keep(self._session, talk.context))
-            files = -1
-        if self._keeping is not None and len(heard.files) > files:
-            # At once, not with what is kept beside: of all beats only the newest counts.
-            talk.sessions.beat(self._session.with_files(heard.files), talk.context)
+        if is_session(heard.session) and self._taking is None:
+            self._note(self._session.running(heard.session, heard))
         if heard.is_over and self._taking is None:
             self._taking = asyncio.ensure_future(self._taken())
             self._limit.reschedule(asyncio.get_running_loop().time() + talk.lingers)
 
+    def _note(self, now: Session) -> None:
+        """Charges and remembers what is new: the next word may be the worker's last."""
+        if now == self._now:
+            return
+        if now.used != self._now.used:
+            self._talk.context.charge(now.used)
+        self._now = now
+        self._talk.sessions.beat(now, self._talk.context)
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.ensure_future(self._keep())
+
+    async def _keep(self) -> None:
+        """One at a time: what is known last counts."""
+        while self._kept != self._now:
+            now = self._now
+            await self._talk.sessions.keep(now, self._talk.context)
+            self._kept = now
+
     async def _taken(self) -> Answer | None:
-        """Takes the answer once it is remembered that its session has begun: what is known last counts."""
+        """Takes the answer once all that came before it is remembered."""
         if self._keeping is not None:
             await self._keeping
         return await self._talk.taken(self._session, self._heard)

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from taskmark.agents.cli.hearing import Heard
 from taskmark.agents.cli.prompts import answers
 from taskmark.contracts import Usage
 from taskmark.errors import Unreachable
@@ -42,13 +43,48 @@ class Session(BaseModel):
     begun: bool = False
     """Whether the program has told that it is there."""
     total: Usage = Usage()
-    """What the program said of its use so far."""
+    """What the program said of its use when it ended last."""
+    attempt: str = ""
+    """That asked last."""
+    used: Usage = Usage()
+    """What that attempt has used so far, in one run of the program or, if workers died, in several."""
+    unpriced: int = 0
+    """Tokens of runs that did not come to tell what they cost."""
     files: tuple[str, ...] = ()
     """What it has changed so far, as it names it."""
 
+    def asked_by(self, attempt: str) -> Session:
+        """Returns it as an attempt goes on with it. What another has used was charged with that one's end."""
+        if self.attempt == attempt:
+            return self
+        return self.model_copy(update={"attempt": attempt, "used": Usage()})
+
+    def anew(self, name: str = "") -> Session:
+        """Returns what is left if the conversation itself is lost: what it cost and changed."""
+        return self.model_copy(update={"id": name, "begun": False, "total": Usage()})
+
+    def running(self, name: str, heard: Heard) -> Session:
+        """Returns it in the midst of a run that has come so far."""
+        used = self.used.plus(Usage(tokens=heard.streamed))
+        unpriced = self.unpriced + heard.streamed
+        return self._with({"id": name, "begun": bool(name), "used": used, "unpriced": unpriced}, heard.files)
+
+    def ended(self, name: str, heard: Heard) -> Session:
+        """Returns it after a run that told its end, and so what it cost."""
+        spent = heard.used(self.total, self.unpriced)
+        if spent == Usage():
+            return self.running(name, heard)  # it told no more than it had told before
+        used = self.used.plus(spent)
+        now = {"id": name, "begun": bool(name), "used": used, "unpriced": 0, "total": heard.total}
+        return self._with(now, heard.files)
+
     def with_files(self, files: Iterable[str]) -> Session:
         """Returns it with more files that it has changed."""
-        return self.model_copy(update={"files": tuple(dict.fromkeys((*self.files, *files)))})
+        return self._with({}, files)
+
+    def _with(self, changes: dict[str, Any], files: Iterable[str]) -> Session:
+        changes["files"] = tuple(dict.fromkeys((*self.files, *files)))
+        return self.model_copy(update=changes)
 
 
 class _Kept(BaseModel):
@@ -65,12 +101,14 @@ class Sessions:
     def __init__(self) -> None:
         self._sharing = Sharing()
 
-    async def find(self, key: str, context: StepContext) -> Session:
+    async def find(self, key: str, question: Question, context: StepContext) -> Session:
         """Returns the session about a question: what is known of it, or a new one."""
         shared = _session(await self._ask(context, lambda shared: shared.get(SESSION, key)), key)
         beaten = _session(context.resume.get("session") if isinstance(context.resume, dict) else None, key)
-        session = shared or beaten or Session(key=key, id=str(uuid.uuid5(_NAMESPACE, key)))
-        return session.with_files(beaten.files if beaten else ())
+        known = [session for session in (shared, beaten) if session is not None]
+        new = Session(key=key, id=str(uuid.uuid5(_NAMESPACE, key)))
+        session = max(known, key=lambda one: (one.total.tokens, one.unpriced), default=new)
+        return session.with_files(beaten.files if beaten else ()).asked_by(_attempt(question, context))
 
     async def keep(self, session: Session, context: StepContext) -> None:
         """Remembers how a session is, where all workers find it."""
@@ -113,7 +151,12 @@ def question_key(agent: Agent, question: Question, context: StepContext) -> str:
 
 
 def _turn(key: str, question: Question, context: StepContext) -> str:
-    return f"{key}#{context.attempt}?{len(answers(question))}"
+    return f"{key}#{_attempt(question, context)}"
+
+
+def _attempt(question: Question, context: StepContext) -> str:
+    """Returns what an attempt is called: after a question to a person another one begins to count."""
+    return f"{context.attempt}?{len(answers(question))}"
 
 
 def _session(found: object, key: str) -> Session | None:

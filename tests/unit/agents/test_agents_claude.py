@@ -19,6 +19,7 @@ from taskmark.agents.cli.provider import CliAgents
 from taskmark.contracts import Usage
 from taskmark.errors import Category, StepFailed, Unreachable
 from taskmark.ports import Answer, Question, StepContext
+from taskmark.shared import MemoryShared
 from taskmark.task.model import Agent
 
 KEYS = (
@@ -115,7 +116,7 @@ async def test_an_answer_has_its_text_what_it_used_and_the_files_it_changed(desk
     turns += [{"write": str(desk.root / "other.txt")}]
     answer = await desk.ask({"turns": turns, "answer": "All is done."}, **WRITES)
     assert answer == Answer("All is done.", Usage(tokens=300, cost=0.03), ("new.txt", "other.txt"))
-    assert desk.charged == [Usage(tokens=300, cost=0.03)]
+    assert desk.charged[-1] == Usage(tokens=300, cost=0.03)
 
 
 async def test_who_watches_is_told_what_it_does(desk: Desk) -> None:
@@ -326,7 +327,21 @@ async def test_a_rate_limit_says_when_to_try_again(desk: Desk) -> None:
 async def test_what_a_failed_run_used_is_charged(desk: Desk) -> None:
     with pytest.raises(StepFailed):
         await desk.ask({"turns": [{}, {"stop": "error_max_turns"}]})
-    assert desk.charged == [Usage(tokens=200, cost=0.02)]
+    assert desk.charged[-1] == Usage(tokens=200, cost=0.02)
+
+
+@pytest.mark.semantics("X8")
+async def test_what_a_run_used_that_never_told_is_charged_as_far_as_it_came(desk: Desk) -> None:
+    """Tokens; what they cost the program tells in the end only."""
+    with pytest.raises(StepFailed, match="crashed"):
+        await desk.ask({"turns": [{}, {"crash": True}]})
+    assert desk.charged == [Usage(tokens=tokens) for tokens in (71, 100, 171, 200)]
+
+
+async def test_who_streams_nothing_is_charged_in_the_end(desk: Desk) -> None:
+    with pytest.raises(StepFailed, match="crashed"):
+        await desk.ask({"turns": [{"silent": True}, {"crash": True, "silent": True}]})
+    assert desk.charged == []
 
 
 async def test_lines_that_are_no_messages_are_left_out(desk: Desk) -> None:
@@ -414,6 +429,47 @@ async def test_a_crashed_session_goes_on_where_it_was(desk: Desk) -> None:
     assert desk.prompts[1].startswith("You were interrupted.")
 
 
+@pytest.mark.semantics("X8")
+@pytest.mark.parametrize(
+    ("total", "before", "lost"),
+    [
+        (Usage(tokens=100, cost=1), Usage(), 0),
+        (Usage(tokens=100, cost=1), Usage(tokens=50, cost=1), 0),  # of the run alone
+        (Usage(tokens=300, cost=3), Usage(tokens=200, cost=2), 0),  # of the session
+        (Usage(tokens=100, cost=1), Usage(), 200),  # of the run alone, or of what was not killed
+        (Usage(tokens=300, cost=3), Usage(), 200),  # of killed runs too
+        (Usage(tokens=200, cost=2), Usage(), 200),  # of some killed runs
+        (Usage(tokens=400, cost=4), Usage(tokens=100, cost=1), 200),
+    ],
+)
+def test_whatever_a_total_counts_a_run_is_counted_once_and_lost_ones_are_paid(
+    total: Usage, before: Usage, lost: int
+) -> None:
+    used = Heard(total=total, tokens=100).used(before, lost)
+    assert used == Usage(tokens=100, cost=(100 + lost) / 100)
+
+
+@pytest.mark.semantics("X8")
+@pytest.mark.parametrize("counts", ["run", "session"])
+@pytest.mark.parametrize("memory", ["heartbeat", "shared"])
+async def test_what_lost_runs_have_used_is_counted_with_the_one_that_answers(
+    desk: Desk, memory: str, counts: str
+) -> None:
+    """Whose cost nobody told is priced like the rest."""
+    play = {"turns": [{}, {"hang": True}, {}], "counts": counts}
+    asking = asyncio.ensure_future(desk.ask(play))
+    while desk.charged[-1:] != [Usage(tokens=200)]:
+        await asyncio.sleep(0.02)
+    asking.cancel()
+    await asyncio.wait({asking})
+    memories = {"shared": desk.context.shared, "heartbeat": MemoryShared()}
+    kept = {"heartbeat": desk.kept[-1]}
+    desk.agents = desk.provider()
+    answer = await desk.ask(play, shared=memories[memory], resume=kept.get(memory))
+    assert desk.paid == [0, 1, 1, 2]
+    assert answer.usage == Usage(tokens=400, cost=0.04)
+
+
 @pytest.mark.parametrize("memory", ["heartbeat", "shared", "none"])
 async def test_a_session_is_found_by_its_heartbeat_by_what_workers_share_or_by_its_id(
     desk: Desk, memory: str
@@ -421,8 +477,6 @@ async def test_a_session_is_found_by_its_heartbeat_by_what_workers_share_or_by_i
     play = {"turns": [{}, {"crash": True}]}
     with pytest.raises(StepFailed):
         await desk.ask(play)
-    from taskmark.shared import MemoryShared
-
     shared = desk.context.shared if memory == "shared" else MemoryShared()
     desk.agents = desk.provider()
     await desk.ask(play, shared=shared, resume=desk.kept[-1] if memory == "heartbeat" else None)
@@ -439,7 +493,8 @@ async def test_a_session_that_is_not_there_begins_anew(desk: Desk) -> None:
     with pytest.raises(StepFailed):
         await desk.ask(play, attempt=2)
     assert desk.paid == [0, 1, 0, 1]
-    assert desk.charged == [Usage(tokens=200, cost=0.02)] * 2
+    whole = Usage(tokens=200, cost=0.02)
+    assert (desk.charged.count(whole), desk.charged[-1]) == (2, whole)
 
 
 async def test_an_attempt_that_was_answered_is_not_asked_again(desk: Desk) -> None:

@@ -54,6 +54,9 @@ Ask = Callable[[Agent, Question, StepContext], Awaitable[Answer]]
 Body = Callable[[StepCall, StepContext], Awaitable[StepDone]]
 Result = TypeVar("Result")
 
+MEASURED = frozenset({"usage", "resources"})
+"""Fields of what a call returns that we have counted: a number that is replaced by a text would be none."""
+
 
 class StepActivities:
     """Runs steps by the adapters it is given."""
@@ -159,7 +162,8 @@ class StepActivities:
         async with self._places.taken(call, context):
             with metered(context, self._throttle):
                 done = await body(call, context)
-        done = self._masks.model(done.model_copy(update={"resources": context.resources or None}))
+        done = done.model_copy(update={"resources": context.resources or None})
+        done = self._masks.model(done, keep=MEASURED)
         if inquiry(done.output) is None:  # who asks a person has not answered
             await self._answers.keep(call, version, done)
         return done

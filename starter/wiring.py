@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cached_property, partial
@@ -74,14 +75,17 @@ class Wiring:
         """Reads the settings again, and makes the tools anew that are told passwords, keys and tokens, if any
         of it is another. Wrong settings change nothing."""
         from taskmark.errors import InvalidSettings
+        from taskmark.secrets.configured import secrets_in
 
         registry = self.registry
         try:
-            told = self._configured(self.settings.again())
+            settings = self.settings.again()
+            told = self._configured(settings)
         except InvalidSettings as error:
             _log.warning("credentials are as they were: %s", error.message)
             return
         if told != self._told:
+            self.masks.add_all(secrets_in(settings))
             self._told = told
             registry.renew(told, (self.settings.root,))
             _log.info("the settings have changed, and with them what tools are told")
@@ -134,6 +138,7 @@ class Wiring:
             mcp_servers=settings.mcp_servers,
             models=self._models,
             cli_agents={name: CliSetting(**one.model_dump()) for name, one in settings.cli_agents.items()},
+            variable=self._variable,
         )
 
     @cached_property
@@ -157,6 +162,7 @@ class Wiring:
             providers={**BUILT_IN, **providers},
             names={**SHORT_NAMES, **settings.models},
             stall=settings.agent_stall_seconds,
+            lookup=self._variable,
         )
 
     @cached_property
@@ -249,9 +255,17 @@ class Wiring:
         from taskmark.secrets.masks import Masks
 
         masks = Masks()
-        for secret in secrets_in(self.settings):
-            masks.add(secret)
+        masks.add_all(secrets_in(self.settings))
         return masks
+
+    def _variable(self, name: str) -> str | None:
+        """Returns what agents are given of the environment, masked from then on: it may have changed."""
+        from taskmark.secrets.configured import secrets_of_agents
+
+        value = os.environ.get(name)
+        if value is not None:
+            self.masks.add_all(secrets_of_agents(self.settings, {name: value}))
+        return value
 
     @cached_property
     def vault(self) -> Vault:

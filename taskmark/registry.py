@@ -318,7 +318,9 @@ def _builtin(path: Sequence[Path], configured: Configured) -> Registry:
             "python": FunctionAgents(paths=path, limits=configured.limits),
             "command": CommandAgents(limits=configured.limits),
             **dict.fromkeys((*configured.models.providers, POOL), LanguageModels(configured.models)),
-            "cli": CliAgents(programs, configured.cli_agents, configured.limits),
+            "cli": CliAgents(
+                programs, configured.cli_agents, configured.limits, variable=configured.variable
+            ),
         },
         cli_agents=programs,
     )

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 SHORTEST_PART: Final = 16
 """Characters of a part of a path that is taken for a token; shorter ones are words."""
+SHORTEST_KEY: Final = 8
+"""Characters of a variable that is taken for a key; shorter ones are words, such as the `ollama` or `none`
+that is sent to servers which want no key."""
+_KEY_WORDS: Final = """
+    key apikey token secret password passwd passphrase pass pwd pat auth credential credentials
+"""
+KEY_WORDS: Final = frozenset(_KEY_WORDS.split())
+"""What the names of variables that hold a secret have among their words."""
 
 
 def secrets_in(settings: Settings, environment: Mapping[str, str] = os.environ) -> Iterator[str]:
@@ -34,8 +42,41 @@ def secrets_in(settings: Settings, environment: Mapping[str, str] = os.environ) 
             yield from (secret, secret.partition("_")[2])
     yield from _of_search(settings.search_provider)
     yield from _of_mcp(settings.mcp_servers, environment)
+    yield from secrets_of_agents(settings, environment)
     yield from (key.partition(":")[2] for key in (*settings.encryption_keys, *_lines(settings)))
     yield from (settings.codec_token, environment.get("TEMPORAL_API_KEY", ""))
+
+
+def secrets_of_agents(settings: Settings, variables: Mapping[str, str]) -> Iterator[str]:
+    """Yields what of these variables of the worker's is secret, if agents use them: keys of providers of
+    language models, and of what programs are given what is named as a secret or looks like one."""
+    from taskmark.agents.llm.configured import BUILT_IN
+
+    keys = {name for provider in BUILT_IN.values() for name in provider.keys}
+    keys |= {name for provider in settings.providers.values() for name in provider.keys}
+    given = {name for agent in settings.cli_agents.values() for name in agent.env}
+    for name in variables.keys() & (keys | given):
+        value = variables[name]
+        if len(value) >= SHORTEST_KEY and (name in keys or (_is_named(name) and not _is_place(value))):
+            yield value
+        elif name in given:
+            yield from _by_form(value)
+
+
+def _is_named(variable: str) -> bool:
+    return not KEY_WORDS.isdisjoint(variable.lower().split("_"))
+
+
+def _is_place(value: str) -> bool:
+    """Whether it is an address, or the path of something that is there."""
+    return "://" in value or os.path.exists(os.path.expanduser(value))
+
+
+def _by_form(value: str) -> Iterator[str]:
+    """Yields what of a value is a secret by its form, such as a password in an address."""
+    from taskmark.privacy.credentials import find
+
+    yield from (value[slice(*span)] for span in find(value))
 
 
 def _lines(settings: Settings) -> list[str]:

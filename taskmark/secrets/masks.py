@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from pydantic import BaseModel
@@ -64,6 +64,11 @@ class Masks:
                 tuple(forms_known), lengths, tuple(long)
             )  # at once: others read it meanwhile
 
+    def add_all(self, values: Iterable[str]) -> None:
+        """Masks secrets that have no name."""
+        for value in values:
+            self.add(value)
+
     def text(self, text: str, *, cut: bool = False) -> str:
         """Returns a text without secrets, also those of which somebody has cut off less than half; of one
         that was `cut` just now without any rest of a secret at its ends."""
@@ -76,29 +81,30 @@ class Masks:
             text = _without_halves(text, value, shown)
         return _without_rests(text, known.forms) if cut else text
 
-    def value(self, value: Json) -> Any:
-        """Returns a JSON value without secrets, in texts, in numbers, and in the keys of objects."""
+    def value(self, value: Json, *, numbers: bool = True) -> Any:
+        """Returns a JSON value without secrets, in texts, in the keys of objects, and in numbers too unless
+        `numbers` says that those stay."""
         if not self._known.forms or value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, int | float):
-            masked = self.text(str(value))
+            masked = self.text(str(value)) if numbers else str(value)
             return value if masked == str(value) else masked
         if isinstance(value, Mapping):
-            return {self.text(str(key)): self.value(inner) for key, inner in value.items()}
+            return {self.text(str(key)): self.value(inner, numbers=numbers) for key, inner in value.items()}
         if isinstance(value, list | tuple):
-            return [self.value(inner) for inner in value]
-        return self._unusual(value)
+            return [self.value(inner, numbers=numbers) for inner in value]
+        return self._unusual(value, numbers=numbers)
 
-    def _unusual(self, value: object) -> Any:
+    def _unusual(self, value: object, *, numbers: bool) -> Any:
         """Returns the same for what only becomes JSON: models, dataclasses, bytes. What never does is left to
         whoever wants to keep it, and cannot."""
         try:
             plain = to_jsonable_python(value)
         except (PydanticSerializationError, ValueError):
             return value
-        masked = self.value(plain)
+        masked = self.value(plain, numbers=numbers)
         return value if masked == plain else masked
 
     def model(self, model: Model, *, keep: Collection[str] = ()) -> Model:

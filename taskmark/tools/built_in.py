@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taskmark.agents.llm.configured import Models
+from taskmark.agents.llm.configured import Lookup, Models
 from taskmark.ports import Tool
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Configured:
     """Language models."""
     cli_agents: Mapping[str, CliSetting] = field(default_factory=dict)
     """Of command-line agents, by name."""
+    variable: Lookup = os.environ.get
+    """Where variables of the worker's are looked up that these agents are given."""
 
 
 def built_in(

@@ -335,3 +335,35 @@ async def test_a_key_is_nowhere_to_be_read(
     kept += [caplog.text.encode(), result.model_dump_json().encode()]
     assert any(b"list-files" in one for one in kept)
     assert not any(MODEL_KEY.encode() in one for one in kept)
+
+
+@pytest.mark.semantics("Z1")
+async def test_a_key_that_a_command_prints_is_masked(engine: Engine) -> None:
+    """Though no agent has been asked with it, and it is no secret of the task."""
+    engine.file("left-behind.txt", MODEL_KEY)
+    result = await engine.run(
+        """
+        ## Phase: A
+        ### Steps
+        - tool: shell - It prints the key
+          id: prints
+          with: {command: [cat, left-behind.txt]}
+        """
+    )
+    assert result.steps["prints"].output["stdout"].strip() == "[secret]"
+    (attempt,) = await told(engine, result.execution_id, 1)
+    assert attempt.output["stdout"].strip() == "[secret]"
+    events = [*await engine.events(result.execution_id), *await engine.events(result.execution_id, phase="a")]
+    kept = [event.SerializeToString() for event in events]
+    kept += [path.read_bytes() for path in Path(engine.root.parent / "state").rglob("*") if path.is_file()]
+    assert any(b"left-behind.txt" in one for one in kept)
+    assert not any(MODEL_KEY.encode() in one for one in kept)
+
+
+async def test_what_a_step_used_is_counted_though_a_secret_is_the_same_number(engine: Engine) -> None:
+    engine.client.wiring.masks.add("4711081512", "PIN")
+    engine.file("agents/counted.md", "---\nname: counted\nmodel: probe:use-4711081512-0.5\n---\nCount.\n")
+    result = await engine.run(asking("counted"))
+    assert result.status == "completed"
+    assert result.usage is not None
+    assert (result.usage.tokens, result.usage.cost) == (4711081512, 0.5)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -32,6 +33,8 @@ class CliAgents:
     """By name; those of plugins may be filled in later."""
     settings: Mapping[str, CliSetting] = field(default_factory=dict)
     limits: ProcessLimits | None = None
+    variable: Callable[[str], str | None] = os.environ.get
+    """Where variables of the worker's are looked up that programs are given, at each run."""
     lingers: float = LINGERS
     """Seconds that a program has to end by itself once it has answered."""
     _sessions: Sessions = field(default_factory=Sessions)
@@ -68,8 +71,18 @@ class CliAgents:
     def _talk(self, agent: Agent, question: Question, context: StepContext) -> Talk:
         program, model = self._named(agent.model or "")
         setting = self._setting(program)
+        given = {name: value for name in setting.env if (value := self.variable(name)) is not None}
         return Talk(
-            program, model, setting, agent, question, context, self._sessions, self.limits, self.lingers
+            program,
+            model,
+            setting,
+            given,
+            agent,
+            question,
+            context,
+            self._sessions,
+            self.limits,
+            self.lingers,
         )
 
     def _tell_held(self, agent: Agent, held: tuple[str, ...], context: StepContext) -> None:

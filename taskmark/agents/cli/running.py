@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -52,6 +51,8 @@ class Talk:
     program: CliProgram
     model: str
     setting: CliSetting
+    given: Mapping[str, str]
+    """Variables of the worker's that it is given."""
     agent: Agent
     question: Question
     context: StepContext
@@ -132,11 +133,6 @@ class Talk:
                 f"agent {self.agent.id}: {name} is no number above 0: {value!r:.80}", Category.CONFIGURATION
             )
         return value
-
-    @property
-    def given(self) -> Mapping[str, str]:
-        """Variables of the worker's that it is given."""
-        return {name: os.environ[name] for name in self.setting.env if name in os.environ}
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -14,12 +14,25 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from taskmark.contracts import StepDone
+from activities.answers import KIND as ANSWER
+from activities.circuits import KIND as CIRCUIT
+from activities.circuits import Circuits
+from activities.sharing import Sharing
+from taskmark.agents.cli.sessions import Session, Sessions
+from taskmark.agents.llm.conversation import Conversation, Notebook
+from taskmark.circuit import Rules
+from taskmark.contracts import StepDone, Usage
+from taskmark.errors import StepFailed
+from taskmark.ports import Answer, Question, StepContext
 from taskmark.privacy.recording import STRUCTURAL
 from taskmark.records import AttemptRecord
 from taskmark.secrets.masks import Masks
 from taskmark.secrets.sharing import MaskedShared
 from taskmark.shared import MemoryShared
+from taskmark.task.model import Agent
+from taskmark.tools.pace import PACE, Limit, Pace
+from taskmark.tools.sharing import Sharing as PatientSharing
+from taskmark.tools.web_search import KIND as WEB_SEARCH
 
 
 @dataclass
@@ -177,3 +190,98 @@ def test_what_workers_share_holds_no_secret(masks: Masks) -> None:
         [None, "[secret TOKEN]"],
     ]
     assert shared.get("k", "add") == "[secret TOKEN]"
+
+
+# --- what our own code counts -----------------------------------------------------------------------
+
+PIN = 4711
+
+
+@pytest.fixture
+def pin() -> Masks:
+    known = Masks()
+    known.add(str(PIN), "PIN")
+    return known
+
+
+async def test_a_circuit_opens_though_a_secret_is_one_of_its_numbers(pin: Masks) -> None:
+    kept = MemoryShared()
+    shared = MaskedShared(kept, pin)
+    rules = Rules(failures=2, seconds=60.0)
+    for _ in range(2):  # two workers
+        circuits = Circuits(Sharing(shared), rules, clock=lambda: 1_000_000_000.0 + PIN)
+        with pytest.raises(StepFailed, match="down"):
+            async with circuits.guard("http", "shop", 5):
+                raise StepFailed("down")
+    known = kept.get(CIRCUIT, "http shop")
+    assert known == {"failures": 2, "opened_at": 1_000_004_711.0, "seconds": 60.0, "probe_until": None}
+    with pytest.raises(StepFailed, match="failed again and again"):
+        async with Circuits(Sharing(shared), rules, lambda: 1_000_004_712.0).guard("http", "shop", 5):
+            pass
+
+
+async def test_a_target_is_left_alone_though_a_secret_is_one_of_its_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pin: Masks
+) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_000_000_000.0 + PIN)
+    limit = Limit("mail", "example", per_minute=60.0)
+    kept = MemoryShared()
+    context = StepContext(root=tmp_path, shared=MaskedShared(kept, pin))
+    await Pace().hold(limit, context, 100.0)
+    assert await Pace().held(limit, context) == 100.0, "another worker finds it so"
+    assert kept.get(PACE, limit.key) == {
+        "due": 1_000_004_811.0,
+        "held": 1_000_004_811.0,
+        "at": 1_000_004_711.0,
+    }
+
+
+async def test_a_session_is_found_though_a_secret_is_one_of_its_numbers(tmp_path: Path, pin: Masks) -> None:
+    context = StepContext(root=tmp_path, shared=MaskedShared(MemoryShared(), pin))
+    session = Session(key="k", id="s", begun=True, total=Usage(tokens=PIN, cost=0.04711))
+    await Sessions().keep(session, context)
+    assert await Sessions().find("k", context) == session
+
+
+async def test_of_an_answer_its_use_stays_and_a_secret_in_it_does_not(tmp_path: Path, pin: Masks) -> None:
+    context = StepContext(root=tmp_path, shared=MaskedShared(MemoryShared(), pin))
+    question, usage = Question("What is it?", {}), Usage(tokens=PIN)
+    await Sessions().keep_answer("k", question, context, Answer({"pin": PIN}, usage))
+    found = await Sessions().answered("k", question, context)
+    assert found == Answer({"pin": "[secret PIN]"}, usage)
+
+
+async def test_a_conversation_goes_on_though_a_secret_is_one_of_its_numbers(
+    tmp_path: Path, pin: Masks
+) -> None:
+    shared = MaskedShared(MemoryShared(), pin)
+    context = StepContext(root=tmp_path, shared=shared)
+
+    def notebook() -> Notebook:
+        return Notebook(PatientSharing(), Agent(id="ann", prompt="p"), Question("Well?", {}), context)
+
+    said = Conversation(turns=PIN, calls=PIN, used={"1?0": Usage(tokens=PIN)}, answer={"output": PIN})
+    await notebook().save(said)
+    assert await notebook().load() == said.model_copy(update={"answer": {"output": "[secret PIN]"}})
+
+
+def test_results_of_a_search_are_found_again_though_a_secret_is_in_the_time_of_it(pin: Masks) -> None:
+    kept = MemoryShared()
+    found = {"at": 1_000_004_711.5, "results": [{"title": f"PIN {PIN}"}]}
+    MaskedShared(kept, pin).put(WEB_SEARCH, "k", found, 60)
+    assert kept.get(WEB_SEARCH, "k") == {**found, "results": [{"title": "PIN [secret PIN]"}]}
+
+
+def test_what_a_tool_shares_is_masked_in_texts_numbers_and_keys_whatever_it_is_called(pin: Masks) -> None:
+    kept = MemoryShared()
+    shared = MaskedShared(kept, pin)
+    value = {"at": 1.5, "held": str(PIN), "results": [PIN, {str(PIN): "x"}]}
+    for kind in ("of a plug-in", ANSWER, WEB_SEARCH, PACE):
+        shared.put(kind, "k", value, 60)
+        assert kept.get(kind, "k") == {
+            "at": 1.5,
+            "held": "[secret PIN]",
+            "results": ["[secret PIN]", {"[secret PIN]": "x"}],
+        }
+    shared.put(PACE, "k", PIN, 60)
+    assert kept.get(PACE, "k") == "[secret PIN]", "only the fields that it is known to have are left alone"

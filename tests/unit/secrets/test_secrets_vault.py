@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from starter.wiring import Wiring
+from taskmark.agents.cli.provider import CliAgents
 from taskmark.errors import Category, StepFailed
 from taskmark.secrets.configured import secrets_in
 from taskmark.secrets.sources import Command, Folder, Found, Variables
@@ -316,6 +318,77 @@ def test_what_settings_keep_secret_is_known(monkeypatch: pytest.MonkeyPatch) -> 
         "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
     }
     assert not found & {"T0", "services", "hook", "shop"}
+
+
+def test_keys_of_language_models_are_known() -> None:
+    settings = Settings(
+        providers={"local": {"baseUrl": "http://127.0.0.1/v1", "keys": ["FIRST", "SECOND", "ABSENT"]}}
+    )
+    keys = {"FIRST": "first-key-of-local", "SECOND": "second-key-of-local"}
+    built_in = {"ANTHROPIC_API_KEY": "sk-ant-of-the-tests", "OPENAI_API_KEY": "ollama"}
+    found = set(secrets_in(settings, {**keys, **built_in, "OTHER_KEY": "nobody-is-given-it"}))
+    assert found >= {"first-key-of-local", "second-key-of-local", "sk-ant-of-the-tests"}
+    assert not found & {"ollama", "nobody-is-given-it"}
+
+
+SECRET_VARIABLES = {
+    "OPENAI_API_KEY_2": "second-key-of-two",
+    "CLAUDE_CODE_OAUTH_TOKEN": "oauth-token-of-tests",
+    "DB_PASSWORD": "correcthorse",
+    "LOGIN": "ghp_0123456789abcdefghijABCDEFGHIJ012345",  # by its form
+}
+OTHER_VARIABLES = {
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "ANTHROPIC_MODEL": "claude-sonnet-5-5",
+    "ANTHROPIC_BASE_URL": "https://models.example.com/v1",
+    "TOKEN_URL": "https://login.example.com/oauth/token",
+    "ANTHROPIC_AUTH_TOKEN": "ollama",
+    "MAX_OUTPUT_TOKENS": "32000000",
+}
+
+
+def test_variables_that_programs_are_given_are_known_if_they_hold_secrets(tmp_path: Path) -> None:
+    names = [*SECRET_VARIABLES, *OTHER_VARIABLES, "GOOGLE_CREDENTIALS", "HTTPS_PROXY"]
+    settings = Settings(cli_agents={"claude": {"env": names}})
+    file = tmp_path / "credentials.json"
+    file.touch()
+    more = {
+        "GOOGLE_CREDENTIALS": str(file),
+        "HTTPS_PROXY": "http://me:proxy-password@proxy.example.com:3128",
+        "NOT_GIVEN_TOKEN": "nobody-is-given-it",
+    }
+    found = set(secrets_in(settings, {**SECRET_VARIABLES, **OTHER_VARIABLES, **more})) - {""}
+    assert found == {*SECRET_VARIABLES.values(), "proxy-password"}
+
+
+def test_a_variable_that_has_changed_is_masked_as_soon_as_an_agent_is_given_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "the-first-key")
+    monkeypatch.setenv("GIVEN_TOKEN", "the-first-token")
+    wiring = Wiring(Settings(cli_agents={"claude": {"env": ["GIVEN_TOKEN"]}}))
+    registry, masks = wiring.registry, wiring.masks
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "another-key")
+    monkeypatch.setenv("GIVEN_TOKEN", "another-token")
+    assert registry.provider("anthropic").health("anthropic:claude").healthy
+    program = registry.provider("cli")
+    assert isinstance(program, CliAgents)
+    assert program.variable("GIVEN_TOKEN") == "another-token"
+    told = "the-first-key the-first-token another-key another-token"
+    assert masks.text(told) == "[secret] [secret] [secret] [secret]"
+
+
+def test_credentials_of_settings_that_have_changed_are_masked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taskmark.toml").write_text('smtp_url = "smtp://me:the-first-password@mail"\n')
+    wiring = Wiring(Settings())
+    masks = wiring.masks
+    (tmp_path / "taskmark.toml").write_text('smtp_url = "smtp://me:another-password@mail"\n')
+    wiring.renew_credentials()
+    assert masks.text("the-first-password another-password") == "[secret] [secret]"
 
 
 def test_keys_in_a_file_are_known_too(tmp_path: Path) -> None:

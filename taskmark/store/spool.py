@@ -108,10 +108,7 @@ class SpoolRecorder:
         """Keeps the records for writing and returns at once. Never raises."""
         try:
             with self._lock:
-                dated = [self._dating.dated(record) for record in records]
-            lines = self._lines(dated)
-            with self._lock:
-                self._append(b"".join(lines))
+                self._append(b"".join(self._lines(map(self._dating.dated, records))))
         except Exception as error:  # a recorder must never fail what it records
             self._drop(len(records), error)
 
@@ -134,7 +131,8 @@ class SpoolRecorder:
             raise OSError(f"{self._limit} bytes wait for the store already")
         self._segment_for(len(lines)).append(lines)
         self._recorded += len(lines)
-        self._arrived.set()
+        if not self._arrived.is_set():
+            self._arrived.set()
 
     def _segment_for(self, length: int) -> Segment:
         newest = self._own[-1] if self._own else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
@@ -714,3 +715,17 @@ def test_recording_that_is_interrupted_at_any_point_keeps_nobody_else_from_recor
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (0, "all could record\n"), ended.stderr
+
+
+def test_a_segment_that_refuses_a_record_says_why_and_keeps_what_it_had(folder: Path) -> None:
+    segment = Segment.create(folder)
+    segment.append(b"kept\n")
+    read_only = os.open(segment.path, os.O_RDONLY)
+    try:
+        with pytest.raises(OSError, match="Bad file descriptor") as caught:
+            segments._pwrite(read_only, b"lost\n", 0)
+    finally:
+        os.close(read_only)
+    assert caught.value.errno == errno.EBADF
+    assert segment.read(100) == b"kept\n"
+    segment.release()

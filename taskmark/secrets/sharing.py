@@ -12,7 +12,7 @@ from taskmark.task.model import Json
 COUNTED: Final[Mapping[str, frozenset[str]]] = {
     "circuit": frozenset({"failures", "opened_at", "seconds", "probe_until"}),
     "pace": frozenset({"due", "held", "at"}),
-    "cli-session": frozenset({"total"}),
+    "cli-session": frozenset({"total", "used", "unpriced"}),
     "cli-answer": frozenset({"usage"}),
     "conversation": frozenset({"turns", "calls", "corrections", "used"}),
     "web-search": frozenset({"at"}),

@@ -238,9 +238,10 @@ async def test_a_target_is_left_alone_though_a_secret_is_one_of_its_numbers(
 
 async def test_a_session_is_found_though_a_secret_is_one_of_its_numbers(tmp_path: Path, pin: Masks) -> None:
     context = StepContext(root=tmp_path, shared=MaskedShared(MemoryShared(), pin))
-    session = Session(key="k", id="s", begun=True, total=Usage(tokens=PIN, cost=0.04711))
+    session = Session(key="k", id="s", begun=True, total=Usage(tokens=PIN, cost=0.04711), unpriced=PIN)
+    session = session.model_copy(update={"attempt": "1?0", "used": Usage(tokens=PIN)})
     await Sessions().keep(session, context)
-    assert await Sessions().find("k", context) == session
+    assert await Sessions().find("k", Question("Well?", {}), context) == session
 
 
 async def test_of_an_answer_its_use_stays_and_a_secret_in_it_does_not(tmp_path: Path, pin: Masks) -> None:

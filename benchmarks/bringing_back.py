@@ -14,10 +14,10 @@ from typing import Any
 from benchmarks import past, reporting, trivial
 from benchmarks.engine import EngineWorker, place
 from starter.backfill import backfill
-from starter.garbage import search_less
 from starter.gateway import TaskClient
 from starter.wiring import Wiring
 from taskmark.contracts import ExecutionStatus, PhaseOutcome, StepOutcome, StepStatus, TaskResult
+from taskmark.garbage import search_less
 from taskmark.past.importing import take
 from taskmark.settings import Settings
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from starter.catching_up import keep_up
 from starter.connection import register_search_attributes
-from starter.garbage import search_less
 from starter.tidying import keep_tidy
 from starter.turns import take_short_turns
 from starter.wiring import Wiring
+from taskmark.garbage import search_less
 
 if TYPE_CHECKING:
     from temporalio.client import Client

@@ -44,9 +44,9 @@ def backfill(
 
 def _from_files(folder: Path, *, dry_run: bool) -> Exit:
     from starter.cli.clients import settings
-    from starter.garbage import search_less
     from starter.wiring import Wiring
     from taskmark.errors import Unreachable
+    from taskmark.garbage import search_less
     from taskmark.past.importing import take
 
     try:

@@ -96,8 +96,10 @@ def main() -> None:
     url = _receive(taken)
     if url is None:
         return
+    from taskmark.garbage import search_less
     from taskmark.store.schema import open_store
 
+    search_less()
     writer = BlockWriter(partial(open_store, url.decode()))
     with suppress(BrokenPipeError):
         while (block := _receive(taken)) is not None:

@@ -7,7 +7,7 @@ import sys
 
 PROGRAM = """
 import gc, weakref
-from starter.garbage import search_less
+from taskmark.garbage import search_less
 
 class Cycle:
     def __init__(self):

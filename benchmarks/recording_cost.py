@@ -47,7 +47,7 @@ async def measure(rounds: int, *, quick: bool) -> list[dict[str, Any]]:
 async def _rows(benches: dict[str, Bench], work: Work, rounds: int) -> list[dict[str, Any]]:
     """Alternates, each second pair in the other order; the first pair does not count."""
     found: dict[str, list[dict[str, float]]] = {name: [] for name in benches}
-    for number in range(rounds + 1):
+    for number in range(rounds * work.pairs + 1):
         for name in benches if number % 2 else reversed(benches):
             found[name].append(await benches[name].round("taskmark", work))
     reporting.say(f"recording, {work.name}: done")

@@ -49,7 +49,7 @@ def test_what_an_agent_costs_beside_its_model_is_timed(tmp_path: Path) -> None:
 @pytest.mark.soak
 def test_the_layers_of_a_worker_are_told_apart(tmp_path: Path) -> None:
     layers = results("layers", tmp_path / "layers.json")["ms_per_step"]["layers"]
-    assert {"SDK core, Rust", "recorder and store", "our workflow code"} <= set(layers)
+    assert {"SDK core, Rust", "SDK, Python", "our workflow code"} <= set(layers)
 
 
 @pytest.mark.soak

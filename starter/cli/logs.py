@@ -7,7 +7,7 @@ import sys
 from functools import cache, partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from taskmark.privacy.logs import ScrubbingFormatter
 
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 FILE_NAME = "taskmark.log"
 FILE_BYTES = 5 * 1024 * 1024
 _FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
+QUIET: Final = (
+    *("asyncio", "markdown_it", "sqlalchemy", "alembic"),
+    *("httpx2", "httpcore2", "openai", "anthropic"),
+)
+"""What these say at `info` is for their own developers; of requests they tell the whole address."""
 
 
 class _StateFile(RotatingFileHandler):
@@ -56,8 +61,7 @@ def _replace(handler: logging.Handler, level: str, settings: Settings) -> None:
     handler.of_taskmark = True  # type: ignore[attr-defined] # ours to take away again, others' are not
     root.addHandler(handler)
     root.setLevel(level)
-    # What these say at `info` is for their own developers.
-    for name in ("asyncio", "markdown_it", "sqlalchemy", "alembic"):
+    for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.getLevelName(level), logging.WARNING))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ _BOOT = (
 )
 """By the same path as here, which flags and variables of Python need not lead to."""
 _LENGTH = 8
+_READY = b"ready"
 _ENDS_WITHIN = 5.0
 _NICE = 10
 """Work comes first: where there is none to spare it still gets a tenth of a core, twice what it takes."""
@@ -50,6 +52,7 @@ class Scribe:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._to, self._from = self._process.stdin, self._process.stdout
+        self._is_ready = False
         self._send(url.encode())  # through the pipe: others can read arguments and environments
 
     @property
@@ -57,19 +60,27 @@ class Scribe:
         """The process's id."""
         return self._process.pid
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it takes blocks by now. Where work leaves no time to a process that comes last, it begins
+        only after a minute. Raises `ScribeLost` if the process has ended."""
+        return self._is_ready or (bool(select.select([self._from], [], [], 0)[0]) and self._begun())
+
     def write(self, block: bytes) -> list[Bad]:
-        """As `BlockWriter.write`; raises `ScribeLost` if the process has ended, and `Unreachable`."""
+        """As `BlockWriter.write`, once it is ready; raises `ScribeLost` if the process has ended, and
+        `Unreachable`."""
+        if not self._is_ready:
+            self._begun()
         self._send(block)
-        answer = _receive(self._from)
-        if answer is None:
-            raise ScribeLost(f"it ended with {self._process.wait()}")
-        told = json.loads(answer)
+        told = json.loads(self._answer())
         if "failed" in told:
             raise Unreachable(told["failed"])
         return [Bad(text, reason) for text, reason in told["bad"]]
 
     def close(self) -> None:
         """Ends the process, once it has written what it was given."""
+        if not self._is_ready:
+            self._process.kill()  # it was given nothing
         with suppress(OSError):
             self._to.close()
         try:
@@ -78,6 +89,17 @@ class Scribe:
             self._process.kill()
             self._process.wait()
         self._from.close()
+
+    def _begun(self) -> bool:
+        """Waits until it is ready."""
+        self._is_ready = bool(self._answer())
+        return self._is_ready
+
+    def _answer(self) -> bytes:
+        answer = _receive(self._from)
+        if answer is None:
+            raise ScribeLost(f"it ended with {self._process.wait()}")
+        return answer
 
     def _send(self, message: bytes) -> None:
         try:
@@ -101,7 +123,10 @@ def main() -> None:
 
     search_less()
     writer = BlockWriter(partial(open_store, url.decode()))
+    with suppress(Exception):  # it is opened again with the first block, whose answer says what is wrong
+        writer.write(b"")
     with suppress(BrokenPipeError):
+        _send(answers, _READY)
         while (block := _receive(taken)) is not None:
             _send(answers, json.dumps(_answer(writer, block)).encode())
 

@@ -274,7 +274,8 @@ class SpoolRecorder:
         scribe = self._engaged() if is_much and self._is_much else self._scribe
         if scribe is not None:
             try:
-                return scribe.write(block)
+                if scribe.is_ready:
+                    return scribe.write(block)
             except ScribeLost as error:
                 self._dismiss()
                 self._engage_after = time.monotonic() + _ENGAGE_AGAIN_AFTER

@@ -21,6 +21,8 @@ TOKENS = 120
 """Of one thing that the model says."""
 SOON = 0.6
 """Seconds in which what has come is kept, on a busy machine: a kill in them loses it."""
+NOTED = 0.3
+"""Seconds until a busy machine notes what was asked: a worker may be killed in them."""
 AT_ONCE = 4
 THINKING = 1.2
 """Seconds that the model takes."""
@@ -92,7 +94,7 @@ def paid_twice(server: ModelServer, kills: list[float]) -> dict[tuple[int, int],
     found: dict[tuple[int, int], list[float]] = defaultdict(list)
     for which, times in answers.items():
         for begin, end in times[:-1]:
-            if not any(begin <= kill <= end + SOON for kill in kills):
+            if not any(begin - NOTED <= kill <= end + SOON for kill in kills):
                 found[which].append(end)
     return dict(found)
 

@@ -34,9 +34,12 @@ class Watched(Scribe):
     """Remembers those that were started."""
 
     started: list[Watched]
+    begins = True
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
+        if not self.begins:
+            os.kill(self.pid, signal.SIGSTOP)
         self.started.append(self)
 
 
@@ -101,14 +104,39 @@ def test_much_is_written_by_a_process_which_ends_with_the_recorder(
     recorder: SpoolRecorder, history: History, scribes: list[Watched]
 ) -> None:
     much(recorder)
-    assert recorder.flush(20)
+    [scribe] = scribes
+    eventually(lambda: scribe.is_ready)
     recorder.record(event(occurrence=MUCH))
     assert recorder.flush(20)
-    [scribe] = scribes
     assert psutil.Process(scribe.pid).ppid() == os.getpid()
     assert recorder.close(20)
     assert occurrences(history) == list(range(MUCH + 1))
     assert scribe._process.returncode == 0
+
+
+def test_a_process_that_does_not_get_to_begin_holds_up_nothing(
+    recorder: SpoolRecorder, history: History, scribes: list[Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where work leaves it no time: until it is ready the worker writes by itself."""
+    monkeypatch.setattr(Watched, "begins", False)
+    much(recorder)
+    [scribe] = scribes
+    much(recorder, MUCH)
+    assert not scribe.is_ready
+    assert occurrences(history) == list(range(2 * MUCH))
+    os.kill(scribe.pid, signal.SIGCONT)
+    eventually(lambda: scribe.is_ready)
+    much(recorder, 2 * MUCH)
+    assert occurrences(history) == list(range(3 * MUCH))
+
+
+def test_a_process_that_never_began_is_gone_with_the_recorder(
+    recorder: SpoolRecorder, scribes: list[Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Watched, "begins", False)
+    much(recorder)
+    assert recorder.close(20)
+    assert scribes[0]._process.returncode == -signal.SIGKILL
 
 
 def test_a_process_with_nothing_to_do_ends(
@@ -119,7 +147,7 @@ def test_a_process_with_nothing_to_do_ends(
     for turn in range(2):
         monkeypatch.setattr(spools, "_IDLE", 600)
         much(recorder, turn * MUCH)
-        assert recorder.flush(20)
+        eventually(lambda turn=turn: scribes[turn].is_ready)
         monkeypatch.setattr(spools, "_IDLE", 0.1)
         eventually(lambda turn=turn: scribes[turn]._process.returncode == 0)
     assert occurrences(history) == list(range(2 * MUCH))
@@ -130,7 +158,7 @@ def test_what_a_killed_process_did_not_write_is_written_all_the_same(
     recorder: SpoolRecorder, history: History, scribes: list[Watched], caplog: pytest.LogCaptureFixture
 ) -> None:
     much(recorder)
-    assert recorder.flush(20)
+    eventually(lambda: scribes[0].is_ready)
     with caplog.at_level(logging.WARNING):
         os.kill(scribes[0].pid, signal.SIGKILL)
         much(recorder, MUCH)
@@ -172,6 +200,7 @@ def test_what_it_cannot_write_is_set_aside_and_holds_up_nothing(
 ) -> None:
     """A number that no column takes is wrong for every database."""
     much(recorder)
+    eventually(lambda: scribes[0].is_ready)
     recorder.record(attempt("odd", tokens=2**70))
     assert recorder.flush(20)
     assert len(scribes) == 1

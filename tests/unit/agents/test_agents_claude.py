@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from taskmark.agents.cli.hearing import Heard
@@ -360,6 +360,8 @@ JSON = st.recursive(
 )
 
 
+# On a busy machine its first draw takes seconds.
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=8), st.sampled_from(KINDS))
 def test_a_message_of_any_shape_hurts_nobody(message: dict[str, Any], kind: str) -> None:
     for program in built_in().values():

@@ -302,6 +302,7 @@ async def test_neither_url_nor_secret_is_repeated(call: Call, caplog: pytest.Log
     """Not even where the receiver does: in its answer, and in its refusal."""
     echo = f"no such page: /{PATH}, of {SECRET}".encode()
     caplog.set_level(logging.DEBUG, "taskmark")
+    caplog.set_level(logging.WARNING, "httpx2")  # as wherever it is logged: `QUIET` of the command line
     async with receiving(answer("404 Not Found", echo), answer("200 OK", echo)) as receiver:
         tool = told(receiver.place, secret=SECRET)
         with pytest.raises(StepFailed) as caught:

@@ -1,4 +1,4 @@
-"""What an agent's output becomes, whoever gave it."""
+"""What agents of every kind share: what becomes of their output, and what an attempt is called."""
 
 from __future__ import annotations
 
@@ -47,3 +47,9 @@ class FunctionProvider:
         """Returns the function's `Answer`, or the JSON value it returns as one. Raises `StepFailed`."""
         said = await call_either(self._function, agent, question, context)
         return said if isinstance(said, Answer) else answer_of(said, agent)
+
+
+def attempt_of(question: Question, context: StepContext) -> str:
+    """Returns what an attempt is called where use is counted: after a question to a person another begins."""
+    given = question.context.get("answers")
+    return f"{context.attempt}?{len(given) if isinstance(given, list | tuple) else 0}"

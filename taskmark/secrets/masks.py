@@ -89,8 +89,8 @@ class Masks:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, int | float):
-            masked = self.text(str(value)) if numbers else str(value)
-            return value if masked == str(value) else masked
+            masked = self.text(str(value))
+            return masked if numbers and masked != str(value) else value
         if isinstance(value, Mapping):
             return {self.text(str(key)): self.value(inner, numbers=numbers) for key, inner in value.items()}
         if isinstance(value, list | tuple):

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar, Final
 
-from taskmark.agents.cli.hearing import Heard, Message, Turn, last_line, number, objects, part, text, usage
+from taskmark.agents.cli.hearing import Heard, Message, last_line, number, objects, part, text, usage
 from taskmark.agents.cli.programs import Asked, CliProgram
 from taskmark.errors import Category, StepFailed
 from taskmark.task.model import Json
@@ -203,10 +203,9 @@ def _hear_event(event: Message, speaker: str, heard: Heard) -> None:
 
 
 def _count(said: Message, heard: Heard) -> None:
-    """Counts a message of the model's, which is told in pieces, each with what is known by then."""
     if name := text(said, "id"):
         *read, written = _tokens(part(said, "usage"), *_OWN)
-        heard.turns[name] = heard.turns.get(name, Turn()).or_more(sum(read), written)
+        heard.spoke(name, sum(read), written)
 
 
 def _hear_assistant(message: Message, heard: Heard) -> None:

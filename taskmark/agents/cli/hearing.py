@@ -33,10 +33,6 @@ class Turn(NamedTuple):
     """What it had to read."""
     said: int = 0
 
-    def or_more(self, given: int, said: int) -> Turn:
-        """Returns it with what was told now: the count grows while it speaks, and is told again."""
-        return Turn(max(self.given, given), max(self.said, said))
-
 
 @dataclass
 class Heard:
@@ -52,6 +48,8 @@ class Heard:
     """Why it failed, if it did."""
     turns: dict[str, Turn] = field(default_factory=dict)
     """What the model has said so far, by the id of the message; empty if the program does not tell."""
+    streamed: int = 0
+    """The tokens of all that."""
     speaks: dict[str, str] = field(default_factory=dict)
     """The message that is just being said, by who says it."""
     total: Usage = field(default_factory=Usage)
@@ -69,10 +67,11 @@ class Heard:
     intended: dict[str, str] = field(default_factory=dict)
     """Files of changes that have begun, by the id of the call."""
 
-    @property
-    def streamed(self) -> int:
-        """The tokens that it has told of so far."""
-        return sum(turn.given + turn.said for turn in self.turns.values())
+    def spoke(self, name: str, given: int, said: int) -> None:
+        """Counts a message of the model's, which is told in pieces, each with what is known by then."""
+        before = self.turns.get(name, Turn())
+        self.turns[name] = now = Turn(max(before.given, given), max(before.said, said))
+        self.streamed += sum(now) - sum(before)
 
     def used(self, before: Usage, lost: int = 0) -> Usage:
         """Returns what this run has used, since the session's total was the one `before`, and what earlier

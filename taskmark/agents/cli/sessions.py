@@ -12,8 +12,8 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from taskmark.agents.answering import attempt_of
 from taskmark.agents.cli.hearing import Heard
-from taskmark.agents.cli.prompts import answers
 from taskmark.contracts import Usage
 from taskmark.errors import Unreachable
 from taskmark.ports import Answer, Question, StepContext
@@ -108,7 +108,7 @@ class Sessions:
         known = [session for session in (shared, beaten) if session is not None]
         new = Session(key=key, id=str(uuid.uuid5(_NAMESPACE, key)))
         session = max(known, key=lambda one: (one.total.tokens, one.unpriced), default=new)
-        return session.with_files(beaten.files if beaten else ()).asked_by(_attempt(question, context))
+        return session.with_files(beaten.files if beaten else ()).asked_by(attempt_of(question, context))
 
     async def keep(self, session: Session, context: StepContext) -> None:
         """Remembers how a session is, where all workers find it."""
@@ -151,12 +151,7 @@ def question_key(agent: Agent, question: Question, context: StepContext) -> str:
 
 
 def _turn(key: str, question: Question, context: StepContext) -> str:
-    return f"{key}#{_attempt(question, context)}"
-
-
-def _attempt(question: Question, context: StepContext) -> str:
-    """Returns what an attempt is called: after a question to a person another one begins to count."""
-    return f"{context.attempt}?{len(answers(question))}"
+    return f"{key}#{attempt_of(question, context)}"
 
 
 def _session(found: object, key: str) -> Session | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from taskmark.agents.answering import attempt_of
 from taskmark.contracts import INLINE_LIMIT, Usage
 from taskmark.errors import Unreachable
 from taskmark.ports import Question, StepContext
@@ -64,9 +65,7 @@ class Notebook:
         self._sharing = sharing
         self._context = context
         self._key = _key(agent, question, context)
-        answers = question.context.get("answers") or ()
-        self.attempt = f"{context.attempt}?{len(answers)}"
-        """What an attempt is called: after a question to a person another one begins to count."""
+        self.attempt = attempt_of(question, context)
 
     async def load(self) -> Conversation:
         """Returns the conversation as far as it has come."""

@@ -27,7 +27,7 @@ from taskmark.ports import Answer, Question, StepContext
 from taskmark.privacy.recording import STRUCTURAL
 from taskmark.records import AttemptRecord
 from taskmark.secrets.masks import Masks
-from taskmark.secrets.sharing import MaskedShared
+from taskmark.secrets.sharing import COUNTED, MaskedShared
 from taskmark.shared import MemoryShared
 from taskmark.task.model import Agent
 from taskmark.tools.pace import PACE, Limit, Pace
@@ -242,6 +242,12 @@ async def test_a_session_is_found_though_a_secret_is_one_of_its_numbers(tmp_path
     session = session.model_copy(update={"attempt": "1?0", "used": Usage(tokens=PIN)})
     await Sessions().keep(session, context)
     assert await Sessions().find("k", Question("Well?", {}), context) == session
+
+
+def test_every_number_of_a_session_is_among_those_that_stay() -> None:
+    """A new field is not forgotten in the table, which is elsewhere."""
+    numbers = {name for name, one in Session.model_fields.items() if one.annotation in (int, float, Usage)}
+    assert numbers == COUNTED["cli-session"]
 
 
 async def test_of_an_answer_its_use_stays_and_a_secret_in_it_does_not(tmp_path: Path, pin: Masks) -> None:
